@@ -8,6 +8,7 @@ import random
 import sqlite3
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,12 +18,13 @@ from typing import NamedTuple
 from bmslink.model import Reading
 from bmslink.runtime.feed import Feed
 from bmslink.runtime.history.columns import encode
+from bmslink.runtime.history.days import columns_in
 from bmslink.runtime.history.file import Batch, HistoryFile, StoredRow
 from bmslink.runtime.history.keeper import HistoryKeeper
 from bmslink.runtime.history.merging import HOUR, MINUTE
 from bmslink.runtime.history.options import HistoryOptions
 from bmslink.runtime.history.query import HistoryQuery, find_history
-from bmslink.runtime.history.schema import COUNTERS, columns_in, to_millis
+from bmslink.runtime.history.schema import COUNTERS, to_millis
 from bmslink.runtime.watching.conditions import Teller
 from bmslink.runtime.watching.energy import EnergyTotals
 from bmslink.runtime.watching.watcher import Watcher
@@ -50,7 +52,7 @@ def written(folder: Path, hours: int) -> Written:
     now = BEGIN
     for _ in range(hours * 60):
         now = _minute(file, readings, now)
-    while now < BEGIN + timedelta(days=1):  # from here on, each hour drops one that was full
+    while now < BEGIN + timedelta(days=2):  # what comes next drops the first day
         file.write(Batch(now, [StoredRow(to_millis(now), "pack0", {"voltage": 52000})]))
         now += timedelta(hours=1)
         file.maintain(now)
@@ -142,6 +144,96 @@ def share_of_core(folder: Path, hours: float) -> float:
     return virtual_run(main())
 
 
+STATES = ("none", "written", "full disk", "held by another program", "hangs")
+"""What a history is like while an off is sent; `none`: there is none."""
+
+
+def delays(folder: Path, rounds: int) -> dict[str, list[float]]:
+    """ms from a decision until the task that sends its frame runs, with each kind of history in
+    turn: the decision, what it tells, and sixteen readings go to the feed in between."""
+    found: dict[str, list[float]] = {state: [] for state in STATES}
+
+    async def main() -> None:
+        arms = [_Arm(folder, state) for state in STATES]
+        for arm in arms:
+            await arm.begin()
+        made = [[next(each) for each in map(_readings, range(PACKS))] for _ in range(20)]
+        for number in range(rounds):
+            for arm in arms:
+                for pack, reading in enumerate(made[number % 20]):
+                    arm.feed.publish("reading", f"pack{pack}", reading)
+                await asyncio.sleep(0.02)
+                found[arm.state].append(await arm.off(number))
+        for arm in arms:
+            await arm.end()
+
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(0.0005)  # as `bmslink serve` does
+    asyncio.run(main())
+    sys.setswitchinterval(usual)
+    return found
+
+
+class _Arm:
+    """A feed with a history in some state."""
+
+    def __init__(self, folder: Path, state: str) -> None:
+        self.state, self.feed = state, Feed()
+        self._path = folder / f"{state.replace(' ', '-')}.db"
+        self._watcher = Watcher(self.feed, lambda name: EVERY)
+        self._tell = Teller("pack0", self.feed)
+        self._keeper: HistoryKeeper | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._other: sqlite3.Connection | None = None
+        self._goes = threading.Event()
+        self._hanging: asyncio.Task[bool] | None = None
+
+    async def begin(self) -> None:
+        """It is in its state."""
+        self._tasks.append(asyncio.create_task(self._watcher.run(self._watcher.subscribe())))
+        if self.state == "none":
+            return
+        keeper = self._keeper = HistoryKeeper(
+            self._path, HistoryOptions(interval=0), self.feed, self._watcher, self._tell
+        )
+        self._tasks.append(asyncio.create_task(keeper.run(keeper.subscribe())))
+        await asyncio.sleep(0.2)
+        await keeper.ask(lambda store: None)  # it is open
+        if self.state == "held by another program":
+            self._other = sqlite3.connect(self._path, isolation_level=None)
+            self._other.execute("BEGIN IMMEDIATE")
+        if self.state == "hangs":
+            self._hanging = asyncio.create_task(keeper.ask(lambda store: self._goes.wait(600)))
+        if self.state == "full disk":
+            await keeper.ask(lambda store: store.execute("PRAGMA max_page_count = 1").fetchone())
+
+    async def off(self, number: int) -> float:
+        """ms from a decision to its frame."""
+        sent: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+
+        async def send() -> None:
+            sent.set_result(time.perf_counter())
+
+        begin = time.perf_counter()
+        self._tell("policy", f"It trips for the time {number}.", alarm=True, key=f"policy/{number}")
+        task = asyncio.create_task(send())
+        found = await sent - begin
+        await task
+        return found * 1e3
+
+    async def end(self) -> None:
+        """All ends."""
+        self._goes.set()
+        if self._other is not None:
+            self._other.close()
+        self.feed.close()
+        if self._keeper is not None:
+            await self._keeper.close(5)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, *filter(None, [self._hanging]), return_exceptions=True)
+
+
 class Answers(NamedTuple):
     """How long the chart of a day takes out of a year, ms."""
 
@@ -207,6 +299,11 @@ def _answer(file: HistoryFile, query: HistoryQuery) -> float:
     if len(text) < 1000:
         raise RuntimeError("there is nothing in the answer")
     return spent
+
+
+def at(values: list[float], share: float) -> float:
+    """The value that so many are not above."""
+    return sorted(values)[round(share * (len(values) - 1))]
 
 
 def worst(values: list[float]) -> str:

@@ -1,7 +1,8 @@
 """All measurements, each beside something measured in the same run.
 
     python benchmarks/run.py [--quick] [decode] [wire] [config] [change] [many] [ble] [scan]
-                             [control] [backtest] [large] [serve] [off] [history] [start] [size]
+                             [control] [backtest] [large] [serve] [off] [history] [scrape]
+                             [screen] [start] [size]
 
 Contestants are interleaved round by round and medians are compared, so that a busy machine
 disturbs all alike. Ratios that differ by less than a third mean nothing. Peers need the
@@ -28,11 +29,13 @@ import backtests
 import configuring
 import control
 import decoders
+import everything
 import finding
 import large
 import many
 import peers
 import remembering
+import screen
 import served_off
 import serving
 import wire
@@ -308,6 +311,13 @@ def history(console: Console, *, quick: bool) -> None:
         report.add_row("the same as the kernel counts it at the disk", f"{day.disk:.0f}", "250")
         share = remembering.share_of_core(folder, 0.2 if quick else 1)
         report.add_row("% of a core, without polling", f"{share * 100:.2f}", "-")
+        waits = remembering.delays(folder, 100 if quick else 400)
+        for state, found in waits.items():
+            report.add_row(
+                f"decision to frame, ms at p50 and p99; history: {state}",
+                " and ".join(f"{remembering.at(found, share):.2f}" for share in (0.5, 0.99)),
+                "" if state == "none" else "+1 at p99",
+            )
         days = 30 if quick else 365
         asked = remembering.answers(folder, days, 20)
         report.add_row(f"MB of {days} days of minutes", f"{asked.size:.0f}", "-")
@@ -316,6 +326,29 @@ def history(console: Console, *, quick: bool) -> None:
         )
         report.add_row("the same, all values", remembering.worst(asked.all), "100")
         report.add_row(f"{days} days in hours, 5 values", remembering.worst(asked.year), "100")
+    console.print(report)
+
+
+# ---------------------------------------------------------------------------------- everything on
+
+
+def everything_on(console: Console, *, quick: bool) -> None:
+    """A scrape, and the needs of a service with everything on."""
+    report = table(
+        f"{everything.PACKS} packs, each read every {everything.EVERY} s, with everything on",
+        "what",
+        "measured",
+        "target",
+    )
+    with tempfile.TemporaryDirectory() as name:
+        found = everything.measure(Path(name), 20 if quick else 100, 20 if quick else 60)
+    for kind, times in found.scrapes.items():
+        middle, *ends = (f(times) * 1e3 for f in (statistics.median, min, max))
+        report.add_row(
+            f"scrape, {kind}: ms", "{:.1f} ({:.1f} to {:.1f})".format(middle, *ends), "5"
+        )
+    report.add_row("% of a core, the simulated packs included", f"{found.share * 100:.1f}", "15")
+    report.add_row("MB resident", f"{found.memory / 1e6:.0f}", "100")
     console.print(report)
 
 
@@ -369,6 +402,22 @@ def _size(folder: Path) -> int:
     return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file() and not f.is_symlink())
 
 
+def dashboard(console: Console, *, quick: bool) -> None:
+    """What a person waits for, and what watching costs."""
+    found = [screen.first_paint() for _ in range(3 if quick else 9)]
+    times = table("monitor: from the start of the process", "until", "median ms", "range")
+    times.add_row("the first frame", *spread([each.frame for each in found], 1000))
+    times.add_row("the same, of CPU time", *spread([each.frame_cpu for each in found], 1000))
+    times.add_row("the values of a simulated pack", *spread([each.values for each in found], 1000))
+    times.add_row("the same, of CPU time", *spread([each.values_cpu for each in found], 1000))
+    console.print(times)
+    cost = screen.watching(8.0 if quick else 30.0)
+    console.print(
+        f"monitor with {screen.PACKS} simulated packs at 2 Hz: {cost.cpu:.1%} of a core, "
+        f"{cost.megabytes:.0f} MB, {cost.output:.0f} bytes/s to the terminal"
+    )
+
+
 SECTIONS = {
     "decode": decode,
     "wire": cycle,
@@ -383,6 +432,8 @@ SECTIONS = {
     "serve": serve,
     "off": off,
     "history": history,
+    "scrape": everything_on,
+    "screen": dashboard,
     "start": start,
     "size": size,
 }

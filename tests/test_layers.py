@@ -73,6 +73,7 @@ ORDER = (
 OWNERS: dict[str, tuple[str, ...]] = {
     "typer": ("cli",),
     "rich": ("cli",),
+    "textual": ("cli.dashboard.app", "cli.dashboard.canvas", "cli.dashboard.driver"),
     "serial": ("transports.serial", "transports.rfc2217", "transports.ports"),
     "pymodbus": ("transports.modbus_tcp",),
     "bleak": ("transports.ble",),

@@ -52,6 +52,7 @@ async def readings(
     opening: float | None = None,
     opening_turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
     spread: Callable[[], float] = lambda: 1.0,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> AsyncGenerator[Reading | Trouble, None]:
     """A reading or a trouble every `interval` seconds, `count` times or for ever.
 
@@ -59,7 +60,8 @@ async def readings(
     with pauses that double up to 30 s. `greet` runs after each opening; `opened`: it is open
     already. `read` takes the reading, if `device.read` is not all there is to do. An opening that
     takes more than `opening` seconds is given up; it is made inside `opening_turn`. `spread` gives
-    a factor for each pause before an opening, so that many packs do not open at once.
+    a factor for each pause before an opening, so that many packs do not open at once. `sleep` waits
+    until it is time, and may wait longer: a person changes the interval, or holds a recording.
 
     Raises what waiting cannot heal: a port that is missing, forbidden or taken when the
     first opening is tried (not with `patient`: what protects a pack waits for it), and a recording
@@ -72,7 +74,7 @@ async def readings(
     connected = ever = opened
     beats = found = 0
     while count is None or beats < count:
-        await asyncio.sleep(max(0.0, due - loop.time()))
+        await sleep(max(0.0, due - loop.time()))
         beats += 1
         wait = interval
         try:

@@ -47,6 +47,7 @@ def board_at(
     tell: Callable[[str], None] = _log.info,
     named: NamedPack | None = None,
     transport: MakeTransport | None = None,
+    tapped: bool = False,
 ) -> Board:
     """The board at a place, not opened yet: asked through the service that owns it, if one runs.
 
@@ -56,7 +57,15 @@ def board_at(
     served = registry.find(endpoint) if transport is None else None
     if served is not None:
         return ServedBoard(served, endpoint, record=record, tell=tell, named=named)
-    return Board(endpoint, record=record, pin=pin, tell=tell, named=named, transport=transport)
+    return Board(
+        endpoint,
+        record=record,
+        pin=pin,
+        tell=tell,
+        named=named,
+        transport=transport,
+        tapped=tapped,
+    )
 
 
 class ServedBoard(Board):

@@ -106,7 +106,7 @@ def test_only_one_module_asks():
     assert found == {
         ("cli/asking.py", "getpass.getpass"),
         ("cli/asking.py", "sys.stdin"),
-        ("cli/dashboard.py", "sys.stdin"),  # keys
+        ("cli/dashboard/start.py", "sys.stdin"),  # whether there are keys
         ("cli/decode.py", "sys.stdin"),  # bytes to decode
         ("cli/stdin.py", "sys.stdin"),  # the simulator's console
         ("cli/terminal.py", "sys.stdin"),  # keys

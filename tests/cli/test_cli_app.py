@@ -29,6 +29,7 @@ from bmslink.errors import (
     VerifyError,
 )
 from cli_support import QUICK, SILENT, Cli, environment, finish, start
+from support import ROOT
 
 
 @pytest.fixture
@@ -61,6 +62,7 @@ def test_version_is_answered_before_anything_heavy_is_imported():
 
 def test_help_imports_nothing_that_it_does_not_show():
     heavy = {"asyncio", "construct", "msgspec", "serial", "rich", "bmslink.device", "pydantic"}
+    heavy |= {"textual", "bmslink.cli.dashboard"}
     assert not modules_after("--help") & (heavy | {f"bmslink.cli.{name}" for name in COMMANDS})
     loaded = modules_after("read", "--help")
     assert "bmslink.cli.read" in loaded
@@ -69,6 +71,16 @@ def test_help_imports_nothing_that_it_does_not_show():
 
 def test_json_output_does_not_import_rich():
     assert "rich.console" not in modules_after("read", "--json", QUICK)
+
+
+def test_only_monitor_loads_the_dashboard_and_only_on_a_terminal():
+    loaded = modules_after("monitor", "--help") | modules_after("read", QUICK)
+    assert not {name for name in loaded if name.startswith(("textual", "bmslink.cli.dashboard"))}
+    users = set()
+    for path in (ROOT / "src" / "bmslink" / "cli").rglob("*.py"):
+        if "dashboard" not in path.parts and "bmslink.cli.dashboard" in path.read_text():
+            users.add(path.name)
+    assert users == {"monitor.py"}
 
 
 def test_version_says_the_version():
@@ -106,7 +118,7 @@ def test_the_list_of_commands_has_no_command_of_a_later_version(cli):
     listed = [line.split()[0] for line in result.out.partition("Commands:")[2].splitlines() if line]
     first = ["scan", "info", "read", "monitor", "decode", "capture", "log", "simulate", "replay"]
     changing = ["settings", "config", "switch", "control"]
-    assert listed == [*first, *changing, "serve", "service", "packs"]
+    assert listed == [*first, *changing, "serve", "service", "history", "events", "packs"]
 
 
 def test_without_a_command_the_help_comes_and_2(cli):

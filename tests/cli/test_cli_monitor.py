@@ -40,9 +40,9 @@ def restored(window: Terminal) -> bool:
 
 def test_it_shows_a_live_pack_at_80x24_follows_a_resize_and_quits_by_q():
     with terminal("monitor", SIM) as window:
-        text = window.wait(lambda text: "live" in text and "16 3." in text)
+        text = window.wait(lambda text: "live," in text and "16 3." in text)
         assert "\x1b" not in text
-        for word in ("jbd+sim://", "SOC", "current", "delta", "FETs", "conditions", "q quits"):
+        for word in ("jbd+sim://", "SOC", " A ", "delta", "FETs", "conditions", "q quits"):
             assert word in text
         for n in range(1, 17):
             assert re.search(rf"(?<!\d){n} \d\.\d{{3}}", text), (n, text)
@@ -50,7 +50,8 @@ def test_it_shows_a_live_pack_at_80x24_follows_a_resize_and_quits_by_q():
         window.wait(lambda text: "q quits" in text.splitlines()[39] and "live" in text[100:121])
         window.resize(40, 12)
         window.wait(lambda text: "q quits" in text.splitlines()[11] and "live" in text[:40])
-        window.type("x")
+        window.type("xq")  # a question, and a no
+        window.wait(lambda text: "Nothing was switched" in text)
         window.type("q")
         assert window.end() == 0
         assert restored(window)
@@ -67,7 +68,7 @@ def test_32_cells_fit_80x24():
 
 def test_ctrl_c_ends_it_with_130_and_the_terminal_as_it_was():
     with terminal("monitor", SIM) as window:
-        window.wait(lambda text: "live" in text)
+        window.wait(lambda text: "live," in text)
         window.type("\x03")
         assert window.end() == 130
         assert restored(window)
@@ -76,7 +77,7 @@ def test_ctrl_c_ends_it_with_130_and_the_terminal_as_it_was():
 
 def test_sigterm_ends_it_with_the_terminal_as_it_was():
     with terminal("monitor", SIM) as window:
-        window.wait(lambda text: "live" in text)
+        window.wait(lambda text: "live," in text)
         window.process.send_signal(signal.SIGTERM)
         assert window.end() == 130
         assert restored(window)
@@ -84,7 +85,7 @@ def test_sigterm_ends_it_with_the_terminal_as_it_was():
 
 def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again():
     with terminal("monitor", SIM) as window:
-        window.wait(lambda text: "live" in text)
+        window.wait(lambda text: "live," in text)
         window.type("\x1a")
         pid, status = os.waitpid(window.process.pid, os.WUNTRACED)
         assert pid and os.WIFSTOPPED(status)
@@ -105,15 +106,15 @@ def test_a_pack_that_falls_silent_is_shown_as_stale_with_the_reason(tmp_path: Pa
         ready = simulator.stdout.readline().split()
         assert ready == ["ready", f"jbd+serial://{link}"]
         with terminal("monitor", f"{ready[1]}?timeout=0.1") as window:
-            window.wait(lambda text: "live" in text)
+            window.wait(lambda text: "live," in text)
             simulator.stdin.write("fault silent\n")
             simulator.stdin.flush()
             text = window.wait(lambda text: "STALE" in text and "No answer" in text)
             assert "last known" in text
-            assert "live" not in text
+            assert "live," not in text
             simulator.stdin.write("fault silent off\n")
             simulator.stdin.flush()
-            window.wait(lambda text: "live" in text and "STALE" not in text)
+            window.wait(lambda text: "live," in text and "STALE" not in text)
             window.type("q")
             assert window.end() == 0
     finally:
@@ -121,28 +122,27 @@ def test_a_pack_that_falls_silent_is_shown_as_stale_with_the_reason(tmp_path: Pa
         finish(simulator)
 
 
-def test_several_packs_stand_side_by_side():
-    with terminal("monitor", SIM, "sim://jbd?cells=4") as window:
-        text = window.wait(lambda text: text.splitlines()[0].count("live") == 2)
-        assert "│" in text
+def test_ten_packs_at_80x24_the_one_in_trouble_first_and_its_zoom():
+    others = [f"sim://jbd?cells=4&seed={n}" for n in range(9)]
+    high = "sim://jbd?cells=4&seed=9&fault=condition:cell_overvoltage"
+    with terminal("monitor", *others, high) as window:
+        text = window.wait(lambda text: "10 packs" in text.splitlines()[0] and ">!" in text)
+        assert "vervoltage" in next(line for line in text.splitlines() if line.startswith(">!"))
+        window.type("\r")
+        window.wait(lambda text: "cell over-voltage" in text and "[live]" in text)
+        window.type("\x1b")
+        window.wait(lambda text: "what is wrong" in text)
         window.type("q")
         assert window.end() == 0
 
 
-def test_a_terminal_without_unicode_gets_ascii():
-    with terminal("monitor", SIM, PYTHONIOENCODING="ascii") as window:
-        window.wait(lambda text: "live" in text)
+def test_a_terminal_without_unicode_and_colours_gets_plain_ascii():
+    with terminal("monitor", SIM, PYTHONIOENCODING="ascii", NO_COLOR="1") as window:
+        window.wait(lambda text: "live," in text)
         window.type("q")
         assert window.end() == 0
         assert window.raw.isascii()
         assert "\\u" not in window.raw.decode()
-
-
-def test_no_color_is_obeyed():
-    with terminal("monitor", SIM, NO_COLOR="1") as window:
-        window.wait(lambda text: "live" in text)
-        window.type("q")
-        assert window.end() == 0
         assert not re.search(rb"\x1b\[[0-9;]*m", window.raw)
 
 
@@ -186,7 +186,7 @@ def test_a_recording_that_ends_stays_on_the_screen_as_ended(fixtures: Path):
     capture = fixtures / "jbd" / "jbd-aces-4s.jsonl"
     with terminal("monitor", f"replay://{capture}?speed=100") as window:
         text = window.wait(lambda text: "ENDED" in text)
-        assert "live" not in text
+        assert "live," not in text
         window.type("q")
         assert window.end() == 0
 
@@ -199,14 +199,22 @@ def test_a_port_that_cannot_be_opened_ends_it_with_a_sentence():
         assert "Traceback" not in window.text
 
 
-def test_without_a_terminal_it_says_what_to_use_instead():
-    result = finish(start("monitor", SIM))
-    result.failed(2, "read --watch", SIM)
+def test_without_a_terminal_it_prints_lines_as_read_watch_does():
+    process = start("monitor", SIM)
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(4)]
+    process.send_signal(signal.SIGTERM)
+    assert finish(process).code == 130
+    assert lines[0].startswith("jbd+sim://")
+    assert "voltage" in lines[1] and "conditions" in lines[1]
+    assert re.search(r"\d\d:\d\d:\d\d +5\d\.\d\d V", lines[3])
 
 
-def test_a_dumb_terminal_is_no_terminal():
+def test_a_dumb_terminal_gets_lines_too():
     with terminal("monitor", SIM, TERM="dumb") as window:
-        assert window.end() == 2
+        window.wait(lambda text: len(re.findall(r"\d\d:\d\d:\d\d", text)) > 1)
+        window.process.send_signal(signal.SIGTERM)
+        assert window.end() == 130
         assert ENTER not in window.raw
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -14,9 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from bmslink.cli.render import capture, decode, info, monitor, read, simulate
+from bmslink.cli.render import capture, decode, info, read, simulate
 from bmslink.cli.render import text as t
-from bmslink.cli.render.monitor import PackView, screen
 from bmslink.decoding import FrameEvent, Skip
 from bmslink.model import Capability, Condition, Identity, Reading
 
@@ -60,21 +58,6 @@ def printed(renderable: Any, width: int = 80) -> str:
     return file.getvalue()
 
 
-def shown(views: Sequence[PackView], width: int, height: int, now: float, g: t.Glyphs) -> list[str]:
-    """The dashboard's lines; they always fill the terminal exactly."""
-    lines = screen(list(views), width, height, now, g)
-    assert len(lines) == height
-    assert {line.cell_len for line in lines} <= {width}
-    return [line.plain for line in lines]
-
-
-def view(reading: Reading | None = PACK, at: float = 100.0) -> PackView:
-    result = PackView("jbd+sim://")
-    if reading is not None:
-        result.take(reading, at)
-    return result
-
-
 # ------------------------------------------------------------------------------ small parts
 
 
@@ -102,15 +85,6 @@ def test_bars(share, expected):
 def test_ascii_bars_have_no_parts():
     assert t.bar(0.5, 5, t.ASCII) == "##..."
     assert t.bar(1.0, 5, t.ASCII) == "#####"
-
-
-def test_a_sparkline_holds_zero_and_shows_gaps():
-    assert t.sparkline([0.0, 7.0, None, 3.5], 10, t.UNICODE) == "▁█·▅"
-    assert t.sparkline([-7.0, 0.0], 10, t.UNICODE) == "▁█"
-    assert t.sparkline([5.0, 5.0], 10, t.UNICODE) == "██"
-    assert t.sparkline([0.0, None], 10, t.UNICODE) == "▁·"
-    assert t.sparkline(list(map(float, range(100))), 3, t.UNICODE) == "███"
-    assert t.sparkline([], 3, t.UNICODE) == ""
 
 
 @pytest.mark.parametrize(
@@ -169,7 +143,6 @@ def test_a_reading_shows_every_value_in_80_columns(g):
 def test_ascii_is_ascii():
     assert printed(read.block(PACK, t.ASCII)).isascii()
     assert read.line(PACK, t.ASCII).plain.isascii()
-    assert "\n".join(shown([view()], 80, 24, 101, t.ASCII)).isascii()
 
 
 def test_an_unknown_value_is_a_dash_and_no_zero():
@@ -265,194 +238,15 @@ def test_progress_and_faults_and_ready():
     assert "what it does" in printed(simulate.faults({"noise": "what it does"}))
 
 
-# ------------------------------------------------------------------------------ monitor
-
-
-@KINDS
-@pytest.mark.parametrize("cells", [1, 4, 16, 24, 32, 48])
-def test_every_cell_has_its_place_in_80x24(g, cells):
-    values = tuple(3.0 + 0.001 * n for n in range(1, cells + 1))
-    pack = replace(PACK, cell_voltages=values, balancing_cells=(cells,))
-    text = "\n".join(shown([view(pack)], 80, 24, 100.2, g))
-    for n, value in enumerate(values, 1):
-        assert re.search(rf"(?<!\d){n} {value:.3f}", text), text
-    for word in ("53.10 V", "SOC", "delta", "q quits", "live, 0.2 s", "charge_overcurrent"):
-        assert word in text
-    assert f"{g.balance}" in text
-
-
-@KINDS
-def test_the_dashboard_fills_any_terminal(g):
-    for width in (1, 2, 10, 37, 38, 39, 60, 79, 80, 81, 132, 300):
-        for height in (1, 2, 3, 5, 8, 13, 24, 60):
-            for views in ([view()], [view(), view(None)], [view()] * 5, [view(None)]):
-                shown(views, width, height, 100.0, g)
-
-
-def test_what_matters_most_is_dropped_last():
-    lines = shown([view()], 80, 7, 100.0, t.UNICODE)
-    text = "\n".join(lines)
-    for word in ("53.10 V", "61 %", "charge_overcurrent"):
-        assert word in text
-    assert "health" not in text
-    assert not any(line.startswith("current") for line in lines)
-
-
-@pytest.mark.parametrize(
-    ("age", "error", "over", "words"),
-    [
-        (0.4, None, False, ["live, 0.4 s"]),
-        (4.9, None, False, ["live, 4.9 s"]),
-        (5.1, None, False, ["STALE, last value 5.1 s ago"]),
-        (125, None, False, ["STALE, last value 2 min 5 s ago"]),
-        (0.4, "No answer.", False, ["STALE, last value 0.4 s ago", "No answer."]),
-        (0.4, None, True, ["ENDED, last value 0.4 s ago"]),
-    ],
-)
-def test_an_old_value_is_never_shown_as_live(age, error, over, words):
-    pack = view()
-    if error is not None:
-        pack.take(RuntimeError(error), 100.0)
-    pack.over = over
-    lines = screen([pack], 80, 24, 100.0 + age, t.UNICODE)
-    text = "\n".join(line.plain for line in lines)
-    for word in words:
-        assert word in text
-    old = "live" not in words[0]
-    assert ("live" in text) is not old
-    assert ("last known 53.10 V" in text) is old
-    soc = next(line for line in lines if line.plain.startswith("SOC"))
-    colours = {str(span.style) for span in soc.spans} | {str(soc.style)}
-    assert any("green" in c for c in colours) is not old
-
-
-def test_a_reading_after_an_error_is_live_again():
-    pack = view()
-    pack.take(RuntimeError("No answer."), 101.0)
-    pack.take(PACK, 102.0)
-    text = "\n".join(shown([pack], 80, 24, 102.1, t.UNICODE))
-    assert "live, 0.1 s" in text
-    assert "No answer." not in text
-    assert list(pack.history) == [-12.34, None, -12.34]
-    assert re.search(r"current ▁·▁", text)
-
-
-def test_a_pack_that_never_answered_shows_no_numbers():
-    waiting = view(None)
-    text = "\n".join(shown([waiting], 80, 24, 100.0, t.UNICODE))
-    assert "waiting" in text
-    waiting.take(RuntimeError("There is no port x."), 100.0)
-    text = "\n".join(shown([waiting], 80, 24, 100.0, t.UNICODE))
-    assert "no answer" in text
-    assert "There is no port x." in text
-    assert " V" not in text
-
-
-def test_a_long_error_is_wrapped_and_whole():
-    pack = view()
-    error = "No answer: is the BMS awake, wired (TX to RX), and is this its protocol? " * 2
-    pack.take(RuntimeError(error), 100.0)
-    lines = shown([pack, view()], 80, 24, 100.0, t.UNICODE)
-    left = " ".join(" ".join(line[:38] for line in lines).split())
-    assert " ".join(error.split()) in left
-
-
-def test_an_error_that_does_not_fit_says_that_it_goes_on():
-    pack = view()
-    pack.take(RuntimeError("No answer, and no end of this sentence. " * 5), 100.0)
-    lines = shown([pack], 60, 6, 100.0, t.UNICODE)
-    assert lines[1].rstrip().endswith("…")
-
-
-@KINDS
-def test_targets_that_differ_at_their_ends_are_cut_in_the_middle(g):
-    views = [
-        PackView(f"jk-bus+tcp://gateway.example.org:8899?address={n}&timeout=0.25&soc={n}")
-        for n in (6, 62)
-    ]
-    lines = shown(views, 80, 24, 100.0, g)
-    for n, side in ((6, lines[0][:38]), (62, lines[0][41:])):
-        assert g.cut in side
-        assert f"soc={n} " in side
-        assert side.startswith("jk-bus")
-
-
-@KINDS
-def test_what_is_cut_off_ends_with_a_mark(g):
-    long = replace(PACK, cycle_capacity=123456.0, cell_voltages=(3.34,) * 99 + (3.367,))
-    whole = [line.rstrip() for line in shown([view(long)], 200, 60, 100.0, g)]
-    for width in range(8, 60):
-        for line in shown([view(long)], width, 60, 100.0, g):
-            text = line.rstrip()
-            if "in its" in text and not text.endswith("in its life   up 3 h 25 min"):
-                assert text.endswith(g.cut)
-            if re.search(r"to 3\.\d{0,2}$", text):
-                raise AssertionError(text)
-    assert any("in its life" in line for line in whole)
-
-
 @KINDS
 def test_conditions_nobody_asked_for_are_unknown_and_not_none(g):
     cells = Reading(cell_voltages=(3.3, 3.4))
     assert t.conditions(cells, g).plain == g.none
     assert re.search(rf"conditions +{g.none} *\n", printed(read.block(cells, g)))
-    assert "none" not in "\n".join(shown([view(cells)], 80, 24, 100.0, g))
     assert t.conditions(replace(cells, voltage=6.7, soc=3.0), g).plain == g.none
     assert t.conditions(replace(cells, conditions_known=True), g).plain == "none"
     said = replace(cells, alarms=(Condition.CELL_DELTA,))
     assert t.conditions(said, g).plain == "alarm: cell_delta"
-
-
-def test_packs_stand_side_by_side_and_what_has_no_room_is_counted():
-    two = shown([view(), view()], 80, 24, 100.0, t.UNICODE)
-    assert two[0].count("live") == 2
-    assert "│" in two[1]
-    narrow = shown([view(), view()], 60, 24, 100.0, t.UNICODE)
-    assert sum("live" in line for line in narrow) == 2
-    crowded = shown([view()] * 12, 80, 11, 100.0, t.UNICODE)
-    assert "8 more" in crowded[-1]
-
-
-def test_what_has_no_room_is_named_where_somebody_should_look_at_it():
-    well = [view(replace(PACK, alarms=(), protections=(), faults=())) for _ in range(8)]
-    tripped = view(replace(PACK, alarms=(), faults=(), protections=(Condition.CELL_OVERVOLTAGE,)))
-    tripped.target = "jk02+sim://?tripped"
-    full = view(replace(PACK, alarms=(Condition.FULLY_CHARGED,), protections=(), faults=()))
-    lost = view(None)
-    lost.target = "jbd+sim://?lost"
-    lost.take(RuntimeError("No answer."), 100.0)
-
-    def footer(*hidden: PackView) -> str:
-        return shown([*well, *hidden], 80, 24, 100.0, t.UNICODE)[-1]
-
-    assert footer(full, tripped).startswith("2 more: jk02+sim://?tripped cell_overvoltage  ")
-    assert footer(full, tripped, lost).startswith(
-        "3 more: jk02+sim://?tripped cell_overvoltage, and 1 with trouble"
-    )
-    assert footer(lost).startswith("1 more: jbd+sim://?lost no answer")
-    assert "STALE" in shown([*well, view()], 80, 24, 110.0, t.UNICODE)[-1]
-    assert footer(full).startswith("q quits")
-
-
-def test_the_identity_stands_in_the_title():
-    pack = view()
-    pack.identity = Identity(model="JBD-SP16\x1b", firmware="2.1")
-    assert "JBD-SP16?  2.1" in shown([pack], 80, 24, 100.0, t.UNICODE)[0]
-
-
-def test_in_a_narrow_column_nothing_is_cut_in_two():
-    probes = {f"sensor_{n}": 20.0 + n for n in range(1, 7)}
-    pack = view(replace(PACK, temperatures=probes))
-    text = "\n".join(shown([pack], 40, 40, 100.0, t.UNICODE))
-    for name, value in probes.items():
-        assert f"{name} {value:.1f} °C" in text
-    for word in ("heater off", "discharge off", "balance off"):
-        assert word in text
-
-
-def test_without_keys_the_way_out_is_named():
-    lines = screen([view()], 80, 24, 100.0, t.UNICODE, keys=False)
-    assert lines[-1].plain.startswith("Ctrl-C quits")
 
 
 numbers = st.none() | st.floats(-1e6, 1e6, allow_nan=False)
@@ -484,18 +278,9 @@ switches = st.none() | st.booleans()
         uptime=st.none() | st.floats(0, 1e10),
         raw=st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=3),
     ),
-    size=st.tuples(st.integers(1, 130), st.integers(1, 50)),
     g=st.sampled_from([t.UNICODE, t.ASCII]),
 )
-def test_any_reading_can_be_shown(reading, size, g):
-    shown([view(reading), view(reading)], *size, 101.0, g)
+def test_any_reading_can_be_shown(reading, g):
     out = printed(read.block(reading, g)) + read.line(reading, g).plain
     assert "None" not in out.replace("'None'", "")
     assert not any(ord(c) < 32 and c != "\n" for c in out)
-
-
-def test_the_history_is_bounded():
-    pack = view(None)
-    for _ in range(3 * monitor.HISTORY):
-        pack.take(PACK, 1.0)
-    assert len(pack.history) == monitor.HISTORY

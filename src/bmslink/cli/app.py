@@ -40,7 +40,7 @@ COMMANDS: dict[str, str] = {
     "serve": "Poll packs for months, and let other programs through.",
     "service": "The running service: status, reload, stop, install, lend, release.",
     "history": "What the service stored of a pack.",
-    "events": "What happened, and what lasts: conditions, changes, links, restarts.",
+    "events": "What happened to packs and service, and what lasts.",
     "packs": "Names for packs, so that `read van` is enough.",
 }
 """Command name -> its line in the list; `bmslink.cli.<name>:command` is what it does.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bmslink.board import Board
     from bmslink.link.transport import Endpoint, Pin
 
-__all__ = ["ConnectionOptions", "connect_all", "connect_one"]
+__all__ = ["ConnectionOptions", "connect_all", "connect_one", "trace_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -102,8 +102,9 @@ def connect_all(
     """
     from bmslink.cli.progress import show_progress
     from bmslink.cli.verbosity import start_logging, wire_log
-    from bmslink.packs import find_pack, find_pin, read_pin
+    from bmslink.packs import find_pack, find_pin
     from bmslink.served_board import ServedBoard, board_at
+    from bmslink.storage.credentials import read_pin
 
     start_logging(session)
     each = [(text, found) for text in some_targets(targets) for found in options.endpoints(text)]
@@ -118,7 +119,7 @@ def connect_all(
     if len(endpoints) == 1:
         session.target = endpoints[0]
     tell = session.say if may_ask else _log.info
-    record = record or _trace(session)
+    record = record or trace_of(session)
     if record is None:
         devices = [
             board_at(e, record=wire_log(session, str(e)), pin=pin, tell=tell, named=pack)
@@ -136,7 +137,7 @@ def connect_all(
     return devices
 
 
-def _trace(session: Session) -> Callable[[], IO[bytes]] | None:
+def trace_of(session: Session) -> Callable[[], IO[bytes]] | None:
     """What makes the file of --trace."""
     path = session.trace
     return None if path is None else lambda: open_new(path, instead="name another file")

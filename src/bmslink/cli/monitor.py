@@ -20,24 +20,22 @@ def command(
     *,
     connection: ConnectionOptions,
 ) -> None:
-    """Watch one or more packs live; q quits.
+    """Watch one or more packs live, those that need you first; Enter zooms, ? helps, q quits.
 
-    Values that are no longer confirmed are marked STALE and dimmed. replay:///FILE shows a
-    recording, sim://jbd a simulated pack.
+    Values that are no longer confirmed are marked and dimmed. replay:///FILE shows a recording,
+    sim://jbd a simulated pack. Where there is no terminal it prints a line a second, as
+    `read --watch 1` does.
     """
     session = o.session_of(ctx)
-    session.verbosity = 0  # the screen is the dashboard's; --trace records what happens
     names = o.some_targets(targets)
     if session.json:
         raise TargetError("monitor is for people; `bmslink read --watch 1 --json` is for programs.")
     if not is_terminal(sys.stdout) or session.console.is_dumb_terminal:
-        raise TargetError(
-            "monitor needs a terminal that can move its cursor; "
-            f"`bmslink read --watch 1 {names[0]}` works everywhere."
-        )
-    from bmslink.cli.dashboard import dashboard
-    from bmslink.cli.loop import run
-    from bmslink.cli.render.text import glyphs
+        from bmslink.cli.read import read_all
 
-    devices = connect_all(session, names, connection, may_ask=False)
-    run(dashboard(session, devices, glyphs(ascii_only=session.ascii)))
+        read_all(session, connect_all(session, names, connection), 1.0)
+        return
+    session.verbosity = 0  # the screen is the dashboard's; --trace records what happens
+    from bmslink.cli.dashboard.start import show
+
+    show(session, names, connection)

@@ -37,7 +37,6 @@ from bmslink.jsonable import to_json
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.live import Live
 
     from bmslink.link.transport import Endpoint
 
@@ -169,14 +168,6 @@ class Session:
             renderable = Prose(renderable)
         console.print(Plain(renderable), soft_wrap=isinstance(renderable, Text))
         to_stdout("\n".join(line.rstrip() for line in buffer.getvalue().split("\n")[:-1]))
-
-    def live(self, renderable: RenderableType) -> Live:
-        """A full screen that shows something for people again and again."""
-        from rich.live import Live
-
-        from bmslink.cli.render.plain import Plain
-
-        return Live(Plain(renderable), console=self.console, screen=True, auto_refresh=False)
 
     def print(self, *lines: str) -> None:
         """Lines for people on stdout, at once; on a terminal none is longer than that is wide.

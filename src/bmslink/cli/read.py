@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bmslink.link.transport import Endpoint
     from bmslink.model import Reading
 
-__all__ = ["command"]
+__all__ = ["command", "read_all"]
 
 _CONDITIONS = 4
 """The conditions are mostly shorter than their title by so many characters."""
@@ -35,11 +35,18 @@ def command(
     --count without --watch reads every second. While watching, silence is reported and the beat
     goes on, and a lost link is opened again.
     """
+    session = o.session_of(ctx)
+    interval = watch if watch is not None or count is None else 1.0
+    read_all(session, connect_all(session, targets, connection), interval, count)
+
+
+def read_all(
+    session: Session, devices: list[Board], interval: float | None, count: int | None = None
+) -> None:
+    """Read packs and put out what they say, once or every `interval` seconds; raises the exit code
+    where one failed."""
     from bmslink.cli.loop import run
 
-    session = o.session_of(ctx)
-    devices = connect_all(session, targets, connection)
-    interval = watch if watch is not None or count is None else 1.0
     report = ReadingOutput(session, [d.target for d in devices], watching=interval is not None)
     run(_read_all(devices, report, interval, count))
     if report.failed:

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_SWITCH = 0.0005
+"""s that the loop waits at most for a thread that computes, where Python's own value is 0.005: what
+is written to the disk must not delay a frame."""
+
 
 def command(
     ctx: typer.Context,
@@ -76,6 +80,8 @@ def command(
         plan = _with_history(plan, history)
     for remark in plan.remarks:
         session.say(remark)
+
+    sys.setswitchinterval(_SWITCH)
 
     async def serve() -> None:
         service = Service(plan)

@@ -241,7 +241,9 @@ SCHEMES: dict[str, Scheme] = {
     "modbus-tcp": Scheme("bmslink.transports.modbus_tcp:ModbusTcpTransport"),
     "ble": Scheme("bmslink.transports.ble.transport:BleTransport", asked=True),
     "sim": Scheme("bmslink.simulation.transport:SimTransport", _SIM_KEYS),
-    "replay": Scheme("bmslink.simulation.replay.transport:ReplayTransport", frozenset({"speed"})),
+    "replay": Scheme(
+        "bmslink.simulation.replay.transport:ReplayTransport", frozenset({"from", "speed"})
+    ),
 }
 
 _SECRETS = frozenset({"pin", "password", "passcode"})

@@ -22,6 +22,8 @@ from bmslink.config.plan import Plan
 from bmslink.errors import UsageError
 from bmslink.model import Command, Reading, Switch
 from bmslink.registry import running_version
+from bmslink.runtime.acting.drill import Drill
+from bmslink.runtime.acting.orphans import Orphans, orphans
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.clients.client_job import TellClient
 from bmslink.runtime.pack_task import ServedPack
@@ -29,6 +31,7 @@ from bmslink.service_forms import (
     AdjustmentForm,
     AdjustmentRequest,
     ChangeRequest,
+    DrillRequest,
     PlanForm,
     ResumeRequest,
     SwitchRequest,
@@ -42,7 +45,7 @@ __all__ = ["PackJobs", "hello"]
 
 _OLDEST = 60.0
 """A reading that is older, s, is no answer to who wants to know how the pack is."""
-_READS = "another program reads"
+_READS = "it is asked"
 _CHANGES = "a change is being made"
 
 
@@ -95,7 +98,7 @@ class PackJobs:
         """Do it in its turn; who has to wait for another command hears so."""
         pack = self._pack
         if pack.turns.doing is not None:
-            tell.note(f"{pack.turns.doing.sentence(pack.name)} This waits for that.")
+            tell.note(f"{pack.turns.doing.sentence()} This waits for that.")
         async with pack.turn(what) as board:
             board.on_progress = tell
             try:
@@ -104,7 +107,11 @@ class PackJobs:
                 board.on_progress = None
 
     async def _change(
-        self, tell: TellClient, work: Callable[[Board], Awaitable[Outcome]], what: str
+        self,
+        tell: TellClient,
+        work: Callable[[Board], Awaitable[Outcome]],
+        what: str,
+        switch: Switch | None = None,
     ) -> Any:
         """The same for what changes the pack: how it ended is told to everybody who listens."""
         pack = self._pack
@@ -112,7 +119,7 @@ class PackJobs:
             outcome = await self._with_board(tell, work, what)
         finally:
             await pack.known.look_for_cut_off()
-        return self._told(outcome)
+        return self._told(outcome, switch)
 
     async def _read(self, tell: TellClient, more: Mapping[str, Any]) -> Reading:
         """The latest reading if it is fresh and newer than the client's last one, else the next.
@@ -129,10 +136,10 @@ class PackJobs:
             if newer and age < pack.plan.interval:
                 return latest
             if newer and doing is not None and age < _OLDEST:
-                tell.note(f"{doing.sentence(pack.name)} This reading is {age:.1f} s old.")
+                tell.note(f"{doing.sentence()} This reading is {age:.1f} s old.")
                 return latest
         if doing is not None:
-            tell.note(f"{doing.sentence(pack.name)} The next reading comes after that.")
+            tell.note(f"{doing.sentence()} The next reading comes after that.")
         return await pack.read()
 
     # ----------------------------------------------------------------------------------- changes
@@ -178,6 +185,7 @@ class PackJobs:
             "verify": config.verify,
             "cut off": config.cut_off_change,
             "unfinished": config.unfinished,
+            "orphans": orphans,
         }
         if what not in looks:
             raise UsageError(
@@ -186,7 +194,7 @@ class PackJobs:
 
         async def work(board: Board) -> Any:
             found = await looks[what](board)
-            return in_form(found.to_dict() if isinstance(found, config.CutOff) else found)
+            return in_form(found.to_dict() if isinstance(found, config.CutOff | Orphans) else found)
 
         return await self._with_board(tell, work)
 
@@ -198,12 +206,14 @@ class PackJobs:
             await self._pack.judge.begin_acting()
         if acting.actor is not None and not request.dry_run:
             if command.on:
-                return self._told(await acting.person_on(command.switch, actor_name()))
-            outcome = await acting.person_off(command.switch, actor_name())
-            if outcome is not None:
-                return self._told(outcome)
+                outcome = await acting.person_on(command.switch, actor_name())
+                return self._told(outcome, command.switch)
+            off = await acting.person_off(command.switch, actor_name())
+            if off is not None:
+                return self._told(off, command.switch)
         if not command.on and not request.dry_run:
-            return self._told(await self._pack.switch_off(command.switch, waive=request.waive))
+            outcome = await self._pack.switch_off(command.switch, waive=request.waive)
+            return self._told(outcome, command.switch)
 
         async def rehearse(board: Board) -> Any:
             return in_form(await config.rehearse_switch(board, command, waive=request.waive))
@@ -213,7 +223,38 @@ class PackJobs:
 
         if request.dry_run:
             return await self._with_board(tell, rehearse)
-        return await self._change(tell, work, f"{command.switch} is being switched on")
+        what = f"{command.switch} is being switched on"
+        return await self._change(tell, work, what, command.switch)
+
+    async def drill(self, tell: TellClient, request: DrillRequest) -> Any:
+        """What a drill would switch; or, where that was agreed to, the drill itself. Raises
+        `GateError` where it may not be: also while policies act on the pack."""
+        if self._pack.judge.acting.actor is not None:
+            raise refuse(
+                "Nothing was sent: policies act on this pack, or it was stopped, and a drill needs "
+                "its switches alone. Drill it before enforce = true, or after a reset.",
+                "held",
+            )
+
+        async def work(board: Board) -> Any:
+            drill = Drill(
+                board,
+                switches=[Switch.of(name) for name in request.switches],
+                host_power=request.host_power,
+                waive=request.waive,
+            )
+            await drill.prepare()
+            if request.agreed is None:
+                return in_form(drill.plan)
+            if list(request.agreed) != list(drill.tried):
+                raise refuse("What would be drilled is not what was agreed to.", "unchanged")
+            self._pack.drilling = drill
+            try:
+                return (await drill.run()).to_dict()
+            finally:
+                self._pack.drilling = None
+
+        return await self._with_board(tell, work, "its switches are drilled")
 
     async def act(self, tell: TellClient, wish: ActingWish) -> Any:
         """What a person wants of what acts on the pack. An emergency stop works on every pack, and
@@ -221,10 +262,19 @@ class PackJobs:
         done = await self._pack.act(wish, actor_name())
         return {"done": done, "acting": self._pack.judge.acting_status()}
 
-    def _told(self, outcome: Outcome) -> Any:
-        """Its form, after everybody who listens was told of it."""
+    def _told(self, outcome: Outcome, switch: Switch | None = None) -> Any:
+        """Its form, after everybody who listens was told of it, and of which settings or switch."""
         alarm = outcome.result in ("unknown", "unproven", "ignored")
-        self._pack.tell("change", outcome.sentence, alarm=alarm, result=outcome.result)
+        keys = [key for change in outcome.changes for key in change.keys]
+        if switch is not None:
+            keys.append(switch.key)
+        self._pack.tell(
+            "change",
+            outcome.sentence,
+            alarm=alarm,
+            result=outcome.result,
+            keys=list(dict.fromkeys(keys)),
+        )
         return in_form(outcome)
 
     async def draft_adjustment(self, tell: TellClient, request: AdjustmentRequest) -> Any:

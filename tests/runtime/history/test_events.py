@@ -169,14 +169,26 @@ async def test_states_of_a_link_are_conditions(tmp_path: Path) -> None:
 
 
 async def test_a_switch_that_nobody_here_moved_is_told(tmp_path: Path) -> None:
+    """A reading may show what a command did before the command has ended."""
     world = HistoryWorld(tmp_path / "history.db")
+    ours = PackEvent("change", "charge is on.", pack="van", data={"keys": ["charge_switch"]})
+    others = [
+        PackEvent("change", "1 setting written.", pack="van", data={"keys": ["cell_ovp"]}),
+        PackEvent("settings_changed", "In an app.", pack="van", data={"keys": ["charge_switch"]}),
+    ]
     async with world.running():
         await world.poll(10, charge_switch=True)
-        await world.poll(10, charge_switch=False)
-        world.feed.publish("event", "van", PackEvent("change", "charge is on.", pack="van"))
-        await world.poll(10, charge_switch=True)
+        for other in others:
+            world.feed.publish("event", "van", other)
+        await world.poll(30, charge_switch=False)
+        world.feed.publish("event", "van", ours)
+        await world.poll(30, charge_switch=True)
+        await world.poll(5, charge_switch=False)
+        world.feed.publish("event", "van", ours)
+        await world.poll(30, charge_switch=False)
         rows = [each for each in await world.table() if each.what == "switch"]
-    assert [each.data["foreign"] for each in rows] == [True, False]
+    assert [each.data["foreign"] for each in rows] == [True, False, False]
+    assert [round((each.time - BEGIN).total_seconds()) for each in rows] == [10, 40, 70]
     assert "bmslink did not switch it" in rows[0].text
 
 

@@ -15,7 +15,7 @@ from bmslink.settings.groups import grouped
 from bmslink.settings.packed import words_of
 from bmslink.settings.setting import Danger, Evidence, Setting, Value
 
-__all__ = ["bare", "settings", "shown"]
+__all__ = ["bare", "limits", "settings", "shown"]
 
 
 def shown(row: Setting, value: Value | None, g: Glyphs) -> str:
@@ -23,7 +23,8 @@ def shown(row: Setting, value: Value | None, g: Glyphs) -> str:
     return g.none if value is None else clean(row.show(value))
 
 
-def _limits(row: Setting) -> str:
+def limits(row: Setting) -> str:
+    """What it may be set to, in words; empty where that needs none."""
     if row.kind == "choice":
         return ", ".join(row.choices.values())
     if row.kind != "number" or row.minimum is None or row.maximum is None:
@@ -79,7 +80,7 @@ def settings(table: SettingsSnapshot, g: Glyphs, label: str = "") -> RenderableT
                 row.key,
                 row.title,
                 Text(shown(row, value, g)),
-                words_of(row.key, value) or (_limits(row) if writable else ""),
+                words_of(row.key, value) or (limits(row) if writable else ""),
                 proven,
                 _mark(row, writable, reason, notes),
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rich.text import Text
@@ -21,8 +21,6 @@ class Glyphs:
     parts: str
     """A bar's last cell, from nearly empty to nearly full."""
     empty: str
-    spark: str
-    """From lowest to highest."""
     gap: str
     none: str
     degree: str
@@ -40,7 +38,6 @@ UNICODE = Glyphs(
     full="█",
     parts="▏▎▍▌▋▊▉",
     empty="░",
-    spark="▁▂▃▄▅▆▇█",
     gap="·",
     none="—",
     degree=" °C",
@@ -56,7 +53,6 @@ ASCII = Glyphs(
     full="#",
     parts="",
     empty=".",
-    spark="_.-=+*%@",
     gap=" ",
     none="-",
     degree=" C",
@@ -94,19 +90,6 @@ def bar(share: float, width: int, g: Glyphs) -> str:
     whole, rest = divmod(filled, steps)
     text = g.full * whole + (g.parts[rest - 1] if rest else "")
     return text + g.empty * (width - len(text))
-
-
-def sparkline(values: Sequence[float | None], width: int, g: Glyphs) -> str:
-    """The latest `width` values as a line of blocks; the scale always holds zero."""
-    shown = list(values)[-width:]
-    known = [v for v in shown if v is not None]
-    low, high = min([0.0, *known]), max([0.0, *known])
-    top = len(g.spark) - 1
-    if high == low:
-        return "".join(g.gap if v is None else g.spark[0] for v in shown)
-    return "".join(
-        g.gap if v is None else g.spark[round((v - low) / (high - low) * top)] for v in shown
-    )
 
 
 def shorten(text: str, width: int, g: Glyphs) -> str:

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from bmslink.events import PackEvent
 from bmslink.runtime.history.columns import Row, column_of
+from bmslink.runtime.history.days import DAY, columns_in, create_day, day_name, raw_columns
 from bmslink.runtime.history.event_table import close_open, put_event, require_bounded
 from bmslink.runtime.history.merging import HOUR, drop_old, make_room, merge
 from bmslink.runtime.history.options import HistoryOptions
@@ -23,7 +24,6 @@ from bmslink.runtime.history.schema import (
     COUNTERS,
     DamagedHistory,
     HistoryError,
-    columns_in,
     from_millis,
     is_damage,
     open_history,
@@ -85,6 +85,8 @@ class HistoryFile:
         self._connection: sqlite3.Connection | None = None
         self._packs: dict[str, int] = {}
         self._columns: set[str] = set()
+        self._days: dict[int, set[str]] = {}
+        """Day -> the columns of its table, where they are known."""
         self._inode = 0
         self._run = 0
 
@@ -106,7 +108,7 @@ class HistoryFile:
             self._packs = {
                 name: number for number, name in connection.execute("SELECT id, name FROM packs")
             }
-            self._columns = columns_in(connection, "readings")
+            self._columns, self._days = raw_columns(connection), {}
             self._inode = self.path.stat().st_ino
         self._connection = connection
         return aside
@@ -176,8 +178,7 @@ class HistoryFile:
         with self._changing() as connection:
             if not self._run:
                 self._run = self._new_run(connection, to_millis(batch.now))
-            for row in batch.rows:
-                self._put_row(connection, row)
+            self._put_rows(connection, batch.rows)
             for hour in {row.time // HOUR for row in batch.rows}:
                 connection.execute("INSERT OR IGNORE INTO unmerged VALUES (?)", (hour,))
             for event in batch.events:
@@ -190,36 +191,66 @@ class HistoryFile:
                 "UPDATE runs SET alive = ? WHERE id = ?", (to_millis(batch.now), self._run)
             )
 
-    def _put_row(self, connection: sqlite3.Connection, row: StoredRow) -> None:
-        names = [name for name in row.values if self._has_column(connection, name)]
-        pack = self._pack(connection, row.pack)
-        values = [row.values[name] for name in names]
-        insert = (
-            f"INSERT INTO readings ({', '.join(['time', 'pack', *names])}) "
-            f"VALUES ({', '.join('?' * (len(names) + 2))}) ON CONFLICT DO NOTHING"
-        )
-        # The clock may have been set back: another reading of that very millisecond stays.
-        for time in range(row.time, row.time + _TRIES):
-            if connection.execute(insert, (time, pack, *values)).rowcount:
+    def _put_rows(self, connection: sqlite3.Connection, rows: Sequence[StoredRow]) -> None:
+        """Rows of one day with the same columns together."""
+        alike: dict[tuple[int, tuple[str, ...]], list[StoredRow]] = {}
+        for row in rows:
+            alike.setdefault((row.time // DAY, tuple(row.values)), []).append(row)
+        for (day, columns), group in alike.items():
+            names = [name for name in columns if self._has_column(connection, day, name)]
+            insert = (
+                f"INSERT INTO {day_name(day)} ({', '.join(['time', 'pack', *names])}) "
+                f"VALUES ({', '.join('?' * (len(names) + 2))}) ON CONFLICT DO NOTHING"
+            )
+            values = [
+                (row.time, self._pack(connection, row.pack), *(row.values[name] for name in names))
+                for row in group
+            ]
+            if connection.executemany(insert, values).rowcount != len(values):
+                for each in values:
+                    self._put_beside(connection, day, insert, names, each)
+
+    def _put_beside(
+        self,
+        connection: sqlite3.Connection,
+        day: int,
+        insert: str,
+        names: Sequence[str],
+        row: tuple[int, ...],
+    ) -> None:
+        """One row, where there are others of the same time: it was written before, or the clock was
+        set back, and then the other stays."""
+        time, pack, *values = row
+        for millis in range(time, time + _TRIES):
+            if connection.execute(insert, (millis, pack, *values)).rowcount:
                 return
             there = connection.execute(
-                f"SELECT {', '.join(['pack', *names])} FROM readings WHERE time = ? AND pack = ?",
-                (time, pack),
+                f"SELECT {', '.join(['pack', *names])} FROM {day_name(day)} "
+                "WHERE time = ? AND pack = ?",
+                (millis, pack),
             ).fetchone()
             if [*there[1:]] == values:
                 return
 
-    def _has_column(self, connection: sqlite3.Connection, name: str) -> bool:
-        if name in self._columns:
+    def _has_column(self, connection: sqlite3.Connection, day: int, name: str) -> bool:
+        """Whether a column is there, made where it may be."""
+        if day not in self._days:
+            create_day(connection, day, sorted(self._columns))
+            self._days[day] = columns_in(connection, day_name(day))
+        if name in self._days[day]:
             return True
         column = column_of(name)
-        if column is None or len(self._columns) >= _MOST_COLUMNS:
+        if column is None or (name not in self._columns and len(self._columns) >= _MOST_COLUMNS):
             return False
-        merged = [name, f"{name}_min", f"{name}_max"] if column.extremes else [name]
-        for table, names in (("readings", [name]), ("minutes", merged), ("hours", merged)):
+        tables = [(day_name(day), [name])]
+        if name not in self._columns:
+            merged = [name, f"{name}_min", f"{name}_max"] if column.extremes else [name]
+            tables += [("minutes", merged), ("hours", merged)]
+        for table, names in tables:
             for each in names:
                 connection.execute(f"ALTER TABLE {table} ADD COLUMN {each} INTEGER")
         self._columns.add(name)
+        self._days[day].add(name)
         return True
 
     def _pack(self, connection: sqlite3.Connection, name: str) -> int:
@@ -254,9 +285,10 @@ class HistoryFile:
         with self._in_words():
             connection = self._live()
             merge(connection, to_millis(now))
-            drop_old(connection, self._options)
+            drop_old(connection, self._options, to_millis(now))
             require_bounded(connection)
             dropped = make_room(connection, self._options.max_size * 1_000_000)
+            self._days = {}
         if dropped is None:
             return ""
         return (
@@ -295,6 +327,7 @@ class HistoryFile:
                 yield self._live()
         except BaseException:
             self._packs, self._columns, self._run = packs, columns, run
+            self._days = {}
             raise
 
     @contextmanager

@@ -53,6 +53,9 @@ _EVENTS = 2048
 _AT_ONCE, _EVERY = 6, 10.0
 """Writes at once because of events, and s for each one more: a chattering condition must not wear
 out a flash card."""
+_SOON = 0.25
+"""s after an event until it is written: what it made the policies send goes out first, and events
+that come together are written together."""
 _FRESH = 5.0
 """s: what is older than that is written before a question is answered."""
 _QUESTIONS = 8
@@ -188,6 +191,7 @@ class HistoryKeeper:
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, self._written + COMMIT_EVERY - loop.time())):
                     await self._urgent.wait()
+                    await asyncio.sleep(_SOON)
             self._urgent.clear()
             await self._write()
             if loop.time() - self._maintained >= MAINTAIN_EVERY:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from bmslink.runtime.history.columns import SHARE, StoredColumn, column_of
+from bmslink.runtime.history.days import DAY, day_name, day_tables, raw_columns, readings
 from bmslink.runtime.history.options import HistoryOptions
-from bmslink.runtime.history.schema import COUNTERS, columns_in, transaction
+from bmslink.runtime.history.schema import COUNTERS, transaction
 
 __all__ = ["HOUR", "MINUTE", "drop_old", "make_room", "merge", "merged_rows", "used_bytes"]
 
@@ -52,16 +53,13 @@ def merged_rows(
     `time`, `readings`, the counters, all others), and the rows."""
     columns = _columns(connection)
     names, terms = [*_terms(columns)], [*_terms(columns).values()]
-    where, given = "time >= ? AND time < ?", [start, end]
-    if pack is not None:
-        where, given = f"{where} AND pack = ?", [*given, pack]
+    source = readings(connection, [column.name for column in columns], start, end, pack)
     found = connection.execute(
         f"SELECT pack, time - time % {size} AS begin, count(*), {', '.join(terms)} "
-        f"FROM readings WHERE {where} GROUP BY pack, begin",
-        given,
+        f"FROM {source} GROUP BY pack, begin"
     ).fetchall()
-    bits = _bits(connection, columns, size, where, given)
-    counted = _counted(connection, size, where, given)
+    bits = _bits(connection, columns, size, source)
+    counted = _counted(connection, size, start, end, pack)
     nothing = (None,) * len(COUNTERS)
     rows = []
     for number, begin, count, *values in found:
@@ -72,7 +70,7 @@ def merged_rows(
 
 
 def _columns(connection: sqlite3.Connection) -> list[StoredColumn]:
-    found = (column_of(name) for name in sorted(columns_in(connection, "readings")))
+    found = (column_of(name) for name in sorted(raw_columns(connection)))
     return [column for column in found if column is not None]
 
 
@@ -96,18 +94,14 @@ def _bits(
     connection: sqlite3.Connection,
     columns: Sequence[StoredColumn],
     size: int,
-    where: str,
-    given: Sequence[int],
+    source: str,
 ) -> dict[Bucket, dict[str, int]]:
     """Conditions that were there at any time of a piece; most have none."""
     names = [column.name for column in columns if column.kind in ("conditions", "cells")]
     found: dict[Bucket, dict[str, int]] = {}
     any_of = " OR ".join(f"{name} > 0" for name in names)
-    query = (
-        f"SELECT pack, time - time % {size}, {', '.join(names)} FROM readings "
-        f"WHERE {where} AND ({any_of})"
-    )
-    for number, begin, *values in connection.execute(query, given):
+    query = f"SELECT pack, time - time % {size}, {', '.join(names)} FROM {source} WHERE {any_of}"
+    for number, begin, *values in connection.execute(query):
         bits = found.setdefault((number, begin), {})
         for name, value in zip(names, values, strict=True):
             if value:
@@ -116,35 +110,36 @@ def _bits(
 
 
 def _counted(
-    connection: sqlite3.Connection, size: int, where: str, given: Sequence[int]
+    connection: sqlite3.Connection, size: int, start: int, end: int, pack: int | None
 ) -> dict[Bucket, tuple[float, ...]]:
     """The counters at the end of each piece: they never fall, so the highest are the last."""
     highest = ", ".join(f"max({name})" for name in COUNTERS)
+    mine = "" if pack is None else f"AND pack = {pack:d} "
     query = (
-        f"SELECT pack, time - time % {size} AS begin, {highest} FROM counters WHERE {where} "
-        "GROUP BY pack, begin"
+        f"SELECT pack, time - time % {size} AS begin, {highest} FROM counters "
+        f"WHERE time >= ? AND time < ? {mine}GROUP BY pack, begin"
     )
     return {
         (number, begin): tuple(values)
-        for number, begin, *values in connection.execute(query, given)
+        for number, begin, *values in connection.execute(query, (start, end))
     }
 
 
 # ------------------------------------------------------------------------------ what is dropped
 
 
-def drop_old(connection: sqlite3.Connection, options: HistoryOptions) -> None:
-    """Drop readings and minutes that are older than is wanted.
+def drop_old(connection: sqlite3.Connection, options: HistoryOptions, now: int) -> None:
+    """Drop readings and minutes that are older than is wanted, beside the day that it is now.
 
-    Age is counted in hours that have readings, not by the clock: one that was set wrong for an hour
-    must not cost what was stored before.
+    Age is counted in days (hours) that have readings, not by the clock: one that was set wrong for
+    an hour must not cost what was stored before. Days that are still to come do not count.
     """
-    kept = options.raw_days * 24
-    hours = [*_hours_of_readings(connection, kept + 1)]
-    if len(hours) > kept:
+    days = [day for day in day_tables(connection) if day <= now // DAY]
+    kept, dropped = days[: options.raw_days + 1], days[options.raw_days + 1 :]
+    for day in dropped:
         with transaction(connection):
-            for table in ("readings", "counters"):
-                connection.execute(f"DELETE FROM {table} WHERE time < ?", (hours[kept - 1],))
+            connection.execute(f"DROP TABLE {day_name(day)}")
+            connection.execute("DELETE FROM counters WHERE time < ?", (kept[-1] * DAY,))
     for (pack,) in connection.execute("SELECT id FROM packs").fetchall():
         oldest = connection.execute(
             "SELECT time FROM hours WHERE pack = ? ORDER BY time DESC LIMIT 1 OFFSET ?",
@@ -157,19 +152,6 @@ def drop_old(connection: sqlite3.Connection, options: HistoryOptions) -> None:
                 )
 
 
-def _hours_of_readings(connection: sqlite3.Connection, most: int) -> Iterator[int]:
-    """The beginnings of the newest hours that have readings, the newest first."""
-    before = 1 << 62
-    for _ in range(most):
-        (newest,) = connection.execute(
-            "SELECT max(time) FROM readings WHERE time < ?", (before,)
-        ).fetchone()
-        if newest is None:
-            return
-        before = newest - newest % HOUR
-        yield before
-
-
 def used_bytes(connection: sqlite3.Connection) -> int:
     """How much of the file is in use; what was dropped is used again."""
     size, pages, free = (
@@ -180,22 +162,33 @@ def used_bytes(connection: sqlite3.Connection) -> int:
 
 
 def make_room(connection: sqlite3.Connection, largest: int) -> int | None:
-    """Where the file is larger than `largest` bytes, drop the oldest readings, an hour at a time,
-    then the oldest minutes; hours and events stay. The time before which something was dropped,
-    ms; `None`: there is room."""
+    """Where the file is larger than `largest` bytes, drop the oldest readings (days, of the last
+    one hours), then the oldest minutes; hours and events stay. The time before which something was
+    dropped, ms; `None`: there is room."""
     dropped: int | None = None
     if used_bytes(connection) <= largest:
         return None
     while used_bytes(connection) > largest * _ROOM:
-        table = "readings"
-        (oldest,) = connection.execute("SELECT min(time) FROM readings").fetchone()
-        if oldest is None:
-            table = "minutes"
-            (oldest,) = connection.execute("SELECT min(time) FROM minutes").fetchone()
-        if oldest is None:
-            break
-        end = oldest - oldest % HOUR + (HOUR if table == "readings" else 24 * HOUR)
         with transaction(connection):
-            connection.execute(f"DELETE FROM {table} WHERE time < ?", (end,))
+            end = _drop_oldest(connection)
+        if end is None:
+            break
         dropped = max(end, dropped or 0)
     return dropped
+
+
+def _drop_oldest(connection: sqlite3.Connection) -> int | None:
+    days = day_tables(connection)
+    if len(days) > 1:
+        connection.execute(f"DROP TABLE {day_name(days[-1])}")
+        return (days[-1] + 1) * DAY
+    table, step = (day_name(days[0]), HOUR) if days else ("minutes", DAY)
+    (oldest,) = connection.execute(f"SELECT min(time) FROM {table}").fetchone()
+    if oldest is None and days:
+        connection.execute(f"DROP TABLE {table}")
+        return days[0] * DAY
+    if oldest is None:
+        return None
+    end = int(oldest - oldest % HOUR + step)
+    connection.execute(f"DELETE FROM {table} WHERE time < ?", (end,))
+    return end

@@ -4,7 +4,7 @@
 [history]
 path = "history.db"    # a file, or a folder in which it is history.db; beside bmslink.toml
 interval = 5           # s between two stored readings of a pack; what changes comes in at once
-raw_days = 14          # days of which every stored reading is kept
+raw_days = 14          # days of which every stored reading is kept, beside today
 minute_days = 366      # days of which each minute is kept; hours and events are kept for ever
 max_size = 4096        # MB; where that is reached, the oldest readings go first
 ```

@@ -13,8 +13,9 @@ from bmslink.arguments import did_you_mean
 from bmslink.errors import UsageError
 from bmslink.jsonable import plain
 from bmslink.runtime.history.columns import FIXED, SHARE, StoredColumn, Value, column_of, decode
+from bmslink.runtime.history.days import DAY, columns_in, day_tables, raw_columns, readings
 from bmslink.runtime.history.merging import HOUR, MINUTE, merged_rows
-from bmslink.runtime.history.schema import columns_in, from_millis, to_millis
+from bmslink.runtime.history.schema import from_millis, to_millis
 
 __all__ = [
     "GROUPS",
@@ -30,7 +31,7 @@ __all__ = [
 
 Resolution = Literal["raw", "minute", "hour", "auto"]
 RESOLUTIONS: tuple[Resolution, ...] = ("raw", "minute", "hour", "auto")
-_TABLES = {"raw": "readings", "minute": "minutes", "hour": "hours"}
+_TABLES = {"minute": "minutes", "hour": "hours"}
 _SIZES = {"minute": MINUTE, "hour": HOUR}
 _RAW, _MINUTES = timedelta(hours=2), timedelta(days=3)
 """Up to such a span `auto` means raw, or minutes: about 1500 to 4300 rows."""
@@ -118,6 +119,7 @@ class _Field:
     """One field of the answer."""
 
     name: str
+    column: str
     term: str
     """How SQL gives it."""
     shown: Callable[[Any], Value] | None = None
@@ -174,16 +176,39 @@ def _rows(
     limit: int,
 ) -> list[tuple[Any, ...]]:
     terms = ", ".join(["time", *(each.term for each in fields)])
-    bounds = (pack, since, until, limit)
-    rest = "WHERE pack = ? AND time >= ? AND time < ? ORDER BY time LIMIT ?"
-    found = connection.execute(f"SELECT {terms} FROM {_TABLES[level]} {rest}", bounds).fetchall()
     if level == "raw":
-        return found
+        return _raw(connection, pack, since, until, [each.column for each in fields], terms, limit)
+    found = connection.execute(
+        f"SELECT {terms} FROM {_TABLES[level]} WHERE pack = ? AND time >= ? AND time < ? "
+        "ORDER BY time LIMIT ?",
+        (pack, since, until, limit),
+    ).fetchall()
     fresh = {row[0]: row for row in _fresh(connection, level, pack, since, until, terms)}
     if not fresh:
         return found
     merged = {row[0]: row for row in found} | fresh
     return [merged[time] for time in sorted(merged)][:limit]
+
+
+def _raw(
+    connection: sqlite3.Connection,
+    pack: int,
+    since: int,
+    until: int,
+    columns: Sequence[str],
+    terms: str,
+    limit: int,
+) -> list[tuple[Any, ...]]:
+    """Readings, a day at a time: within one they are in their order already."""
+    found: list[tuple[Any, ...]] = []
+    for day in reversed(day_tables(connection)):
+        start, end = max(since, day * DAY), min(until, (day + 1) * DAY)
+        if start < end and len(found) < limit:
+            source = readings(connection, columns, start, end, pack)
+            found += connection.execute(
+                f"SELECT {terms} FROM {source} ORDER BY time LIMIT ?", (limit - len(found),)
+            )
+    return found
 
 
 def _fresh(
@@ -205,7 +230,7 @@ def _fresh(
 
 def _fields(connection: sqlite3.Connection, level: str) -> Iterator[_Field]:
     """All fields of a table, in the order of people: first those that every pack has."""
-    there = columns_in(connection, _TABLES[level])
+    there = raw_columns(connection) if level == "raw" else columns_in(connection, _TABLES[level])
     merged = level != "raw"
     names = [*FIXED, *sorted((n for n in there if n not in FIXED and column_of(n)), key=_natural)]
     for name in names:
@@ -218,15 +243,17 @@ def _fields(connection: sqlite3.Connection, level: str) -> Iterator[_Field]:
                 yield _field(f"{name}{ending}", column, merged=merged)
     if merged:
         for name, (counter, unit) in _COUNTED.items():
-            yield _Field(name, f"round({counter} / {unit}, 6)")
+            yield _Field(name, counter, f"round({counter} / {unit}, 6)")
 
 
 def _field(name: str, column: StoredColumn, *, merged: bool) -> _Field:
     if column.kind == "flag":
-        return _Field(name, f"{name} / {SHARE}.0") if merged else _Field(name, name, bool)
+        term = f"{name} / {SHARE}.0" if merged else name
+        return _Field(name, name, term, None if merged else bool)
     if column.kind == "number":
-        return _Field(name, name if column.scale == 1 else f"{name} / {column.scale}.0")
-    return _Field(name, name, lambda stored: decode(column, stored, merged=merged))
+        term = name if column.scale == 1 else f"{name} / {column.scale}.0"
+        return _Field(name, name, term)
+    return _Field(name, name, name, lambda stored: decode(column, stored, merged=merged))
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -269,21 +296,23 @@ def _filled(
     fields: Sequence[_Field],
 ) -> list[_Field]:
     """The fields that have a value anywhere in a time."""
+    since, until = span
+    values = [each.column for each in fields if each.name not in _COUNTED]
+    table = _TABLES.get(level, "minutes")
+    fresh = max(since, _unmerged_since(connection))
+    base = sorted({name for name in values if column_of(name) is not None})
     there: set[str] = set()
-    for table in dict.fromkeys((_TABLES[level], "readings")):
-        columns = columns_in(connection, table)
-        known = [each for each in fields if each.term.split(" ")[0] in columns]
-        counts = ", ".join(["count(*)", *(f"count({each.term})" for each in known)])
-        first = span[0] if table == _TABLES[level] else max(span[0], _unmerged_since(connection))
-        _, *found = connection.execute(
-            f"SELECT {counts} FROM {table} WHERE pack = ? AND time >= ? AND time < ?",
-            (pack, first, span[1]),
-        ).fetchone()
-        there |= {each.name for each, count in zip(known, found, strict=True) if count}
+    for names, source in (
+        (values, f"{table} WHERE pack = {pack:d} AND time > {since - HOUR:d} AND time < {until:d}"),
+        (base, readings(connection, base, fresh, until, pack)),
+    ):
+        counts = ", ".join(["count(*)", *(f"count({name})" for name in names)])
+        _, *found = connection.execute(f"SELECT {counts} FROM {source}").fetchone()
+        there |= {name for name, count in zip(names, found, strict=True) if count}
     return [
         each
         for each in fields
-        if each.name in there or each.name in _COUNTED or each.name[:-4] in there
+        if each.name in _COUNTED or each.column in there or each.column[:-4] in there
     ]
 
 

@@ -1,8 +1,8 @@
 """The tables of the store, their versions, and how a file is opened.
 
 Times are whole milliseconds since 1970 in UTC, so no zone and no summer time is in them. Readings
-are keyed by (time, pack), because that writes the fewest pages: all packs of a minute lie together.
-Minutes and hours are written rarely and asked for pack by pack, so they are keyed by (pack, time).
+are in a table for each day (`days`). Minutes and hours are written rarely and asked for pack by
+pack, so they are keyed by (pack, time).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bmslink.errors import BmsError
 from bmslink.runtime.history.columns import FIXED
+from bmslink.storage.atomic import update_handle
 
 __all__ = [
     "COUNTERS",
@@ -23,7 +24,6 @@ __all__ = [
     "DamagedHistory",
     "HistoryError",
     "NewerHistory",
-    "columns_in",
     "from_millis",
     "is_damage",
     "open_history",
@@ -73,10 +73,6 @@ def _first() -> Iterator[str]:
     )
     counters = ", ".join(f"{name} REAL" for name in COUNTERS)
     yield "CREATE TABLE packs (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)"
-    yield (
-        f"CREATE TABLE readings (time INTEGER NOT NULL, pack INTEGER NOT NULL{fixed}, "
-        "PRIMARY KEY (time, pack)) WITHOUT ROWID"
-    )
     for table in ("minutes", "hours"):
         yield (
             f"CREATE TABLE {table} (pack INTEGER NOT NULL, time INTEGER NOT NULL, "
@@ -115,7 +111,7 @@ _VERSIONS = (_first, _second)
 """What makes each version of the one before it. A published one never changes."""
 VERSION = len(_VERSIONS)
 _TABLES = {
-    *("packs", "readings", "minutes", "hours", "counters", "totals", "unmerged"),
+    *("packs", "minutes", "hours", "counters", "totals", "unmerged"),
     *("events", "runs"),
 }
 
@@ -128,7 +124,7 @@ def open_history(path: Path, *, version: int = VERSION) -> sqlite3.Connection:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
-            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o640))
+            os.close(update_handle(path, mode=0o640))
         found = sqlite3.connect(path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
         raise HistoryError(f"{path} cannot be opened: {error}.") from error
@@ -156,6 +152,7 @@ def _prepare(found: sqlite3.Connection, path: Path, version: int) -> None:
         found.execute(f"PRAGMA page_size = {_PAGE}")
     found.execute("PRAGMA journal_mode = WAL")
     found.execute("PRAGMA synchronous = FULL")  # a commit a minute: it survives a cut of power
+    found.execute("PRAGMA secure_delete = OFF")  # where it is on, dropping a day writes zeros
     found.execute(f"PRAGMA journal_size_limit = {_LARGEST_LOG}")
     if there < version:
         with transaction(found):
@@ -218,8 +215,3 @@ def put_aside(path: Path, now: datetime) -> Path:
         if beside.exists():
             beside.rename(aside.with_name(aside.name + ending))
     return aside
-
-
-def columns_in(connection: sqlite3.Connection, table: str) -> set[str]:
-    """The names of the columns that a table has."""
-    return {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}

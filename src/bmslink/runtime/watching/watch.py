@@ -3,6 +3,7 @@ limits that bind, switches that somebody moved, and the energy that flowed."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -36,7 +37,7 @@ _SETTLED = 10.0
 _LOOKED = timedelta(seconds=60)
 """What ended in a longer gap between two readings ended at a time that nobody knows."""
 _OURS = 15.0
-"""s after a command of ours in which a switch may follow it."""
+"""s between a command of ours and a switch that it moved, at most."""
 
 
 class PackWatch:
@@ -49,7 +50,8 @@ class PackWatch:
         self._conditions: dict[str, datetime] = {}
         """Key -> when it was seen last."""
         self._switches: dict[Switch, bool] = {}
-        self._commanded = -_OURS
+        self._moved: list[tuple[Switch, bool, float, datetime]] = []
+        self._commanded: dict[Switch, float] = {}
         self._bound: dict[str, str] = {}
         self._binding: dict[str, tuple[str, float, datetime]] = {}
         self._decision: Decision | None = None
@@ -99,21 +101,28 @@ class PackWatch:
     def _moved_switches(
         self, reading: Reading, clock: float, time: datetime
     ) -> Iterator[PackEvent]:
+        """Switches that moved. A reading may show it before the command of ours has ended that
+        moved it, so whose it was is told a while later."""
         for switch in Switch:
             shown = getattr(reading, switch.key)
             before = self._switches.get(switch)
             if shown is None or shown == before:
                 continue
             self._switches[switch] = shown
-            if before is None:
-                continue
-            ours = clock - self._commanded <= _OURS
+            if before is not None:
+                self._moved.append((switch, shown, clock, time))
+        while self._moved:
+            switch, shown, when, seen = self._moved[0]
+            ours = abs(self._commanded.get(switch, -math.inf) - when) <= _OURS
+            if not ours and clock - when <= _OURS:
+                return
+            del self._moved[0]
             yield self._told.event(
                 "switch",
                 f"The {switch} switch is {'on' if shown else 'off'} now"
                 + (", after a command of bmslink." if ours else "; bmslink did not switch it."),
                 EventSeverity.INFO if ours else EventSeverity.WARNING,
-                time=time,
+                time=seen,
                 data={"switch": str(switch), "on": shown, "foreign": not ours},
             )
 
@@ -165,8 +174,11 @@ class PackWatch:
         """What somebody else told of this pack."""
         if event.key == "state" and event.until is None:
             self.meter.blind()
-        if event.what in _COMMANDS:
-            self._commanded = clock
+        if event.what not in _COMMANDS:
+            return
+        for switch in Switch:
+            if event.data.get("actuator") == switch or switch.key in event.data.get("keys", ()):
+                self._commanded[switch] = clock
 
 
 _COMMANDS = ("change", "acting")
@@ -179,6 +191,8 @@ def _severity(condition: Condition, usual: EventSeverity) -> EventSeverity:
 
 
 def _words(condition: str) -> str:
+    if condition == Condition.OTHER:
+        return "something that bmslink has no name for"
     return condition.replace("_", " ")
 
 

@@ -66,9 +66,24 @@ class Player:
         self._period = responder_class(recording.protocol).period
         self._asked: dict[str, Sequence[int]] = {}  # what this client asks, with its places
         self._position = -1
+        self._here = 0.0
         begins_alone = recording.tape.request_from(0) > 0
         self.start: int | None = 0 if self.streams and begins_alone else None
         """Where a streaming device is to go on; the player takes this and sets it to None."""
+
+    def begin_at(self, seconds: float) -> None:
+        """Begin in the middle of the recording; before anything is asked."""
+        index = self.recording.tape.frame_at(seconds)
+        if self.streams:
+            self.start = index
+        else:
+            self._position = index - 1
+        self._here = seconds
+
+    @property
+    def here(self) -> float:
+        """The recorded time of what was said or asked last, s."""
+        return self._here
 
     @property
     def streams(self) -> bool:
@@ -81,6 +96,8 @@ class Player:
         for frame, question in self._listener.hear(data, now):
             places = self.recording.places(frame, question)
             start = self._find(question, places)
+            if start is not None:
+                self._here = self.recording.tape.time(start) or self._here
             if start is not None:
                 self._given[question] = start
             if not places:
@@ -150,6 +167,7 @@ class Player:
                 if time is not None and clock is not None:
                     wait += time - clock
                 clock = time
+                self._here = self._here if time is None else time
                 yield Said(wait, data, ends)
                 wait = pause if ends and clock is None else 0.0
             if not self.loop:

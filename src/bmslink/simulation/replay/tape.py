@@ -84,6 +84,20 @@ class Tape:
         time = self._times[index]
         return None if isnan(time) else time
 
+    @property
+    def length(self) -> float:
+        """The time of the last part that has one, s; 0 where none has."""
+        return max((time for time in self._times if not isnan(time)), default=0.0)
+
+    def frame_at(self, seconds: float) -> int:
+        """The index of the first part or request from then on that begins a frame or follows one;
+        where nothing comes so late, that of the last."""
+        late = (n for n, time in enumerate(self._times) if time >= seconds)
+        index = next(late, max(0, len(self) - 1))
+        while 0 < index < len(self) - 1 and not self._ends[index - 1]:
+            index += 1
+        return index
+
     def places(self, question: str) -> Sequence[int]:
         """Behind which requests the answers to a question begin, in order."""
         found = self._places.get(question)

@@ -16,23 +16,37 @@ __all__ = ["ReplayTransport"]
 
 
 class ReplayTransport(Transport):
-    """Plays a capture file. Query keys: `speed`, recorded seconds per second."""
+    """Plays a capture file. Query keys: `speed`, recorded seconds per second; `from`, where in
+    the recording it begins, s."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         speed = endpoint.number("speed", 1.0)
         if not speed or speed < 0:
             raise TargetError(f"speed must be above 0, in target {endpoint}.")
+        self._begin = endpoint.number("from", 0.0) or 0.0
+        if self._begin < 0:
+            raise TargetError(f"from must be 0 or more, in target {endpoint}.")
         self._path = endpoint.place
         self._protocol = endpoint.protocol
         self._speed = self.streaming_clock = speed
+        self._player: Player | None = None
         self._line: RecordedLine | None = None
         self._on_lost: OnLost | None = None
 
     async def open(self, on_data: OnData, on_lost: OnLost) -> None:
         await self.close()
-        player = Player(Recording(self._path, self._protocol), over=self._end)
+        player = self._player = Player(Recording(self._path, self._protocol), over=self._end)
+        if self._begin:
+            player.begin_at(self._begin)
         self._on_lost = on_lost
         self._line = RecordedLine(player, on_data, speed=self._speed)
+
+    @property
+    def position(self) -> tuple[float, float]:
+        """Where in the recording it is, and how long that is, s."""
+        if self._player is None:
+            return self._begin, self._begin
+        return self._player.here, self._player.recording.tape.length
 
     async def close(self) -> None:
         self._on_lost = None

@@ -1,0 +1,1 @@
+"""The full-screen dashboard of `bmslink monitor`."""

@@ -1,0 +1,1 @@
+"""What the dashboard knows of the packs: pure, and without a terminal."""

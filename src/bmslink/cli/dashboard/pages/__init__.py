@@ -1,0 +1,1 @@
+"""What the dashboard shows, as lines of text that fit a given width: pure."""

@@ -1,0 +1,1 @@
+"""Where the dashboard's packs come from: boards, services, recordings, policies. No terminal."""

@@ -1,0 +1,467 @@
+"""The dashboard without a terminal: what stands on the screen, and what keys do."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from dashboard_support import (
+    CLOCK,
+    NOW,
+    READING,
+    SIZES,
+    bank,
+    press,
+    screen,
+    snapshot,
+    snapshot_file,
+    tripped,
+    watched,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import bmslink.cli.dashboard
+from bmslink.cli.dashboard.desk import TABS, Desk, Dialog, KeyWish
+from bmslink.cli.dashboard.drawing import draw
+from bmslink.cli.dashboard.keys import Keyboard
+from bmslink.cli.dashboard.model.bank import sums_of
+from bmslink.cli.dashboard.model.bounds import CellBound, nearest
+from bmslink.cli.dashboard.model.memory import SeenHistory
+from bmslink.cli.dashboard.model.pack import WatchedPack
+from bmslink.cli.dashboard.model.words import meaning, short
+from bmslink.cli.dashboard.pages.cells import bars
+from bmslink.cli.dashboard.pages.chart import chart
+from bmslink.cli.dashboard.pages.fit import meta_at
+from bmslink.cli.render import text as t
+from bmslink.events import EventSeverity
+from bmslink.model import Condition, Identity, Reading
+
+KINDS = pytest.mark.parametrize("g", [t.UNICODE, t.ASCII], ids=["unicode", "ascii"])
+
+
+def zoomed(pack: WatchedPack, tab: str = "live") -> Desk:
+    desk = Desk([pack])
+    desk.tab = tab
+    return desk
+
+
+# ------------------------------------------------------------------------------------ the list
+
+
+def test_the_pack_in_trouble_is_the_first_line_and_what_has_no_room_is_said():
+    lines = screen(Desk(bank()))
+    first = next(n for n, line in enumerate(lines) if "what is wrong" in line) + 1
+    assert lines[first].startswith(">!!bank-12")
+    for word in ("61 %", "-12.3", "343", "0.4s", "CELL OVER-VOLTAGE"):
+        assert word in lines[first]
+    told = " ".join(" ".join(lines[first : first + 2]).split())
+    assert "alarm cell delta, charge FET open" in told
+    assert [line[1:10].strip() for line in lines[first + 2 : first + 5]] == [
+        "??bank-11", "! bank-10", "o bank-09",
+    ]  # fmt: skip
+    assert "12 packs, 11 live" in lines[0]
+    assert lines[1].startswith("worst: !! bank-12 CELL OVER-VOLTAGE")
+    desk = Desk(bank())
+    assert any("more below: nothing is wrong with them" in line for line in screen(desk, 80, 12))
+    press(desk, "s")
+    told = next(line for line in screen(desk, 80, 12) if "more below" in line)
+    assert re.search(r"\d more below: !! bank-12 CELL OVER-VOLTAGE, and 3 with trouble", told)
+
+
+def test_however_small_the_screen_the_worst_is_on_it():
+    for height in range(6, 40):
+        for count in (10, 30):
+            lines = screen(Desk(bank(count)), 80, height)
+            assert any(f">!!bank-{count}" in line for line in lines), (height, count)
+
+
+def test_down_reaches_every_pack_and_says_what_is_above():
+    desk = Desk(bank(30))
+    seen = set()
+    for _ in range(30):
+        (line,) = [each for each in screen(desk, 80, 14) if each.startswith(">")]
+        seen.add(line[3:10])
+        press(desk, "down")
+    assert len(seen) == 30
+    assert any("more above: !! bank-30 CELL OVER" in line for line in screen(desk, 80, 14))
+    press(desk, "home")
+    assert screen(desk, 80, 14)[4].startswith(">!!bank-30")
+
+
+def test_sorting_and_finding():
+    desk = Desk(bank())
+    press(desk, "s")
+    assert desk.sort == "as given"
+    assert [pack.name for pack in desk.listed(NOW)][:2] == ["bank-01", "bank-02"]
+    press(desk, "/", *"volt")
+    assert [pack.name for pack in desk.listed(NOW)] == ["bank-12"]
+    assert "only packs with: volt (1 of 12)" in "\n".join(screen(desk))
+    press(desk, "enter", "escape")
+    assert len(desk.listed(NOW)) == 12
+    press(desk, "/", *"zzz", "enter")
+    assert desk.current(NOW) is None
+    for key in ("enter", "x", "down", "a"):
+        assert press(desk, key) is None
+
+
+def test_the_bank_sums_only_what_is_live_and_says_how_long_it_lasts():
+    packs = [watched("a"), watched("b")]
+    sums = sums_of(packs, NOW)
+    assert sums.current == pytest.approx(-24.68)
+    assert sums.power == pytest.approx(2 * READING.power)
+    assert sums.soc == (61.0, 61.0)
+    assert sums.seconds == pytest.approx(61.2 / 11.9 * 3600, rel=0.05)
+    packs[1].fail("No answer.", NOW, CLOCK, lost=True)
+    sums = sums_of(packs, NOW)
+    assert (sums.live, sums.current, sums.seconds) == (1, pytest.approx(-12.34), None)
+    assert sums_of([], NOW).worst is None
+
+
+# ------------------------------------------------------------------------------------ one pack
+
+
+def test_the_zoom_tells_what_why_and_since_when():
+    desk = Desk(bank())
+    press(desk, "enter")
+    text = "\n".join(screen(desk, 80, 40))
+    assert "!! bank-12  SP16S  2.1" in text
+    words = " ".join(text.split())
+    assert "!! protection: cell over-voltage since 12:29:00 (1 min 15 s): a cell is above" in words
+    assert "! alarm: cell delta" in text
+    for word in ("cell 5", "min 3.318 V", "max 3.661 V", "0.100 (cell 1) to 0.250 ohm (cell 16)",
+                 "cells 3, 7 at 0.10 A", "charge off", "cell_1 24.2 °C", "99 %"):  # fmt: skip
+        assert word in text, word
+    press(desk, "escape")
+    assert desk.zoomed is None
+
+
+def test_what_was_there_when_the_monitor_began_may_be_older():
+    pack = WatchedPack("new", "sim://")
+    pack.take(tripped(), NOW, CLOCK)
+    assert "since before 12:30:15" in "\n".join(screen(zoomed(pack)))
+
+
+@KINDS
+@pytest.mark.parametrize("cells", [1, 4, 16, 24, 32, 48])
+def test_every_cell_has_its_place(g, cells):
+    values = tuple(3.0 + 0.001 * n for n in range(1, cells + 1))
+    pack = watched("many", replace(READING, cell_voltages=values, balancing_cells=(cells,)))
+    for width, height in ((80, 24), (132, 40)):
+        desk, text = zoomed(pack), ""
+        for _ in range(3):  # 48 cells need a second page at 80x24
+            text += "\n".join(screen(desk, width, height, g))
+            press(desk, "pagedown")
+        for n, value in enumerate(values, 1):
+            assert re.search(rf"(?<!\d){n} {value:.3f}", text), text
+        assert g.balance in text
+
+
+def test_two_millivolts_look_like_two_millivolts():
+    """The scale does not grow to fill the screen, and a bar is as long as what it means."""
+
+    def blocks(apart: float, width: int = 60) -> float:
+        cells = (3.3, 3.3, 3.3, 3.3 + apart)
+        lines = [line.plain for line in bars(Reading(cell_voltages=cells), [], width, 9, t.UNICODE)]
+        last = next(line for line in lines if line.startswith(" 4"))[17:]
+        parts = t.UNICODE.parts
+        return last.count("█") + sum(parts.index(c) + 1 for c in last if c in parts) / 8
+
+    half = (60 - 17) / 2
+    assert blocks(0.002) < 0.06 * half  # 1.5 mV from the mean, of 50
+    assert blocks(0.02) == pytest.approx(0.015 / 0.05 * half, abs=0.2)
+    assert blocks(0.04) == pytest.approx(0.03 / 0.05 * half, abs=0.2)
+    scaled = [line.plain for line in bars(tripped(), [], 80, 9, t.UNICODE)]
+    assert scaled[0].startswith("bars: 500 mV to either side of the mean 3.3409 V")
+
+
+def test_limits_are_drawn_where_they_are_and_a_cell_beyond_one_is_marked():
+    bounds = [CellBound("H", "over-voltage protection", 3.35, True)]
+    lines = [line.plain for line in bars(READING, bounds, 80, 20, t.UNICODE)]
+    assert "H 3.350" in lines[0]
+    column = {line.index("H") for line in lines[1:]}
+    assert len(column) == 1
+    beyond = [line.plain for line in bars(tripped(), bounds, 80, 20, t.ASCII)]
+    assert next(line for line in beyond if line.startswith(" 5"))[:19].count("!") == 1
+    assert sum("!" in line for line in beyond) == 1
+    _, far = nearest(bounds, READING.cell_voltages)
+    assert far == pytest.approx(0.029)
+
+
+@pytest.mark.parametrize(
+    ("age", "error", "over", "words"),
+    [
+        (0.4, None, False, ["live, 0.4 s"]),
+        (4.9, None, False, ["live, 4.9 s"]),
+        (5.1, None, False, ["STALE, last value 5.1 s ago"]),
+        (125, None, False, ["STALE, last value 2 min 5 s ago"]),
+        (0.4, "No answer.", False, ["STALE, last value 0.4 s ago", "No answer."]),
+        (0.4, None, True, ["ENDED, last value 0.4 s ago"]),
+    ],
+)
+def test_an_old_value_is_never_shown_as_live(age, error, over, words):
+    pack = watched("old", at=NOW - age)
+    if error is not None:
+        pack.fail(error, NOW, CLOCK, lost=False)
+    pack.over = over
+    desk = zoomed(pack)
+    lines = draw(desk, 80, 24, NOW, CLOCK, t.UNICODE)
+    text = "\n".join(line.plain for line in lines)
+    for word in words:
+        assert word in text
+    old = "live" not in words[0]
+    assert ("live," in text) is not old
+    assert ("last known 53.10 V" in text) is old
+    soc = next(line for line in lines if line.plain.startswith("SOC"))
+    colours = {str(span.style) for span in soc.spans} | {str(soc.style)}
+    assert any("green" in c for c in colours) is not old
+    row = next(line for line in screen(Desk([pack, watched("b")])) if "old" in line[:12])
+    assert any(word in row for word in ("LATE", "NO ANSWER", "ENDED")) is old
+
+
+def test_a_held_screen_is_still_looks_old_and_says_what_gets_worse():
+    packs = bank(3)
+    desk = Desk(packs)
+    press(desk, "p")
+    packs[1].take(tripped(), NOW, CLOCK)
+    text = "\n".join(screen(desk))
+    assert "HELD for 0 s" in text
+    assert "meanwhile worse: bank-02 CELL OVER-VOLTAGE" in text
+    assert not any(line.startswith(" !!bank-02") for line in text.splitlines())
+    press(desk, "enter")
+    assert "HELD, " in screen(desk)[0] and "live," not in screen(desk)[0]
+    press(desk, "escape", "p")
+    assert any("!!bank-02" in line[:12] for line in screen(desk))
+
+
+def test_another_board_is_said_until_it_is_accepted_and_nothing_is_switched_on_it():
+    pack = watched("swap")
+    desk = Desk([pack, watched("b")])
+    pack.meet(Identity(vendor="JBD", model="SP04S"), "model SP04S, not SP16S", CLOCK)
+    assert pack.reading is None and len(pack.history) == 0
+    pack.take(replace(READING, cell_voltages=(3.3,) * 4), NOW, CLOCK)
+    assert "OTHER BOARD" in next(line for line in screen(desk) if line.startswith(">??swap"))
+    press(desk, "enter")
+    assert "another board answers since" in "\n".join(screen(desk))
+    assert press(desk, "x") is None
+    assert desk.question is None
+    assert press(desk, "a") == KeyWish("accept", pack)
+    pack.accept(CLOCK)
+    assert "another board" not in "\n".join(screen(desk))
+    press(desk, "x")
+    assert desk.question is not None
+
+
+def test_a_new_name_and_a_name_that_means_another_place_are_said():
+    pack = watched("van")
+    pack.call("shed", "", CLOCK)
+    assert "shed" in screen(zoomed(pack))[0]
+    pack.call("shed", "bmslink.toml gives the name to another place now.", CLOCK)
+    assert "another place now" in "\n".join(screen(Desk([pack, watched("b")])))
+    assert "called van" in "\n".join(screen(zoomed(pack, "events")))
+
+
+# ------------------------------------------------------------------------------------ the tabs
+
+
+def test_tabs_by_number_tab_and_click():
+    desk = Desk(bank())
+    press(desk, "enter")
+    for n, name in enumerate(TABS, 1):
+        press(desk, str(n))
+        assert desk.tab == name
+        assert f"{n}[{name}]" in screen(desk)[1]
+    press(desk, "tab")
+    assert desk.tab == "live"
+    press(desk, "shift+tab")
+    assert desk.tab == "link"
+    tabs = draw(desk, 80, 24, NOW, CLOCK, t.UNICODE)[1]
+    meta = meta_at(tabs, tabs.plain.index("events"))
+    Keyboard(desk).click(meta, NOW)
+    assert desk.tab == "events"
+
+
+def test_a_click_chooses_a_pack_and_a_second_one_zooms():
+    desk = Desk(bank())
+    lines = draw(desk, 80, 24, NOW, CLOCK, t.UNICODE)
+    line = next(line for line in lines if "bank-03" in line.plain)
+    for zoomed_now in (False, True):
+        Keyboard(desk).click(meta_at(line, 6), NOW)
+        assert desk.chosen is desk.packs[2]
+        assert (desk.zoomed is desk.packs[2]) is zoomed_now
+
+
+def test_events_tell_what_began_and_what_is_over():
+    pack = watched("ev", tripped())
+    pack.take(READING, NOW, CLOCK)
+    pack.fail("No answer.", NOW, CLOCK, lost=True)
+    pack.fail("No answer.", NOW, CLOCK, lost=True)
+    pack.take(replace(READING, charge_switch=False), NOW, CLOCK)
+    text = "\n".join(screen(zoomed(pack, "events"), 80, 30))
+    for words in ("protection: cell over-voltage", "protection over: cell over-voltage after 1 min",
+                  "The charge FET is open", "The charge FET conducts", "It answers again",
+                  "charge was switched off"):  # fmt: skip
+        assert words in text, words
+    assert text.count("No answer.") == 1
+    assert max(event.severity for event in pack.events if event.what == "condition")
+
+
+def test_over_time_is_drawn_and_the_span_changes():
+    desk = zoomed(watched("time"), "over time")
+    text = "\n".join(screen(desk, 80, 30))
+    assert "the last 5 min" in text
+    assert re.search("[\u2801-\u28ff]", text)
+    assert "*" in "\n".join(screen(desk, 80, 30, t.ASCII))
+    press(desk, "]")
+    assert "the last 1 h 0 min" in "\n".join(screen(desk, 80, 30))
+    assert [line.plain for line in chart([], 80, 5, (0, 1), t.UNICODE, least=1, digits=1)] == [
+        "nothing was seen yet"
+    ]
+
+
+def test_the_link_shows_counters_and_bytes_on_demand():
+    pack = watched("wire")
+    pack.link = {"requests": 9, "answers": 8, "timeouts": 1, "turnaround": 0.05}
+    desk = zoomed(pack, "link")
+    assert "9 asked, 8 answered, 1 without an answer" in "\n".join(screen(desk))
+    assert press(desk, "b") == KeyWish("raw", pack)
+    desk.more(pack).raw = [("12:00:00.123", "rx", "dd03")]
+    assert "12:00:00.123 rx dd 03" in "\n".join(screen(desk))
+
+
+# ------------------------------------------------------------------------------------ switching
+
+
+def test_off_is_two_keys_away_from_everywhere():
+    desk = Desk(bank())
+    pack = desk.current(NOW)
+    press(desk, "x")
+    assert "Switch off on bank-12, at once?" in screen(desk)[-1]
+    assert press(desk, "c") == KeyWish("off", pack, ("charge",))
+    press(desk, "enter", "x")
+    assert press(desk, "d") == KeyWish("off", pack, ("discharge",))
+    press(desk, "3", "x")
+    assert press(desk, "a") == KeyWish("off", pack, ("charge", "discharge"))
+    press(desk, "x")
+    assert press(desk, "q") is None, "any other key is a no, and ends nothing"
+    assert desk.message == "Nothing was switched."
+    assert press(desk, "q") == KeyWish("quit")
+
+
+def test_the_interval_and_what_waits_for_an_answer():
+    desk = Desk(bank())
+    assert press(desk, "+") == KeyWish("interval", value=0.5)
+    assert press(desk, "-") == KeyWish("interval", value=1.0)
+    said: list[bool] = []
+    desk.dialog = Dialog("plan", question="Write?", done=said.append)
+    press(desk, "down", "y")
+    assert said == [True]
+    desk.dialog = Dialog("writing", busy="writing 1 of 2")
+    press(desk, "q", "escape", "x")
+    assert desk.dialog is not None
+    assert press(desk, "ctrl+c") == KeyWish("interrupt")
+
+
+# ------------------------------------------------------------------------------------ any size
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_snapshots(size):
+    """The list and the zoom, as text: look at what changed. `python tests/cli/dashboard_support.py`
+    writes them."""
+    assert snapshot(size) == snapshot_file(size).read_text()
+
+
+numbers = st.none() | st.floats(-1e6, 1e6, allow_nan=False)
+switches = st.none() | st.booleans()
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    reading=st.builds(
+        Reading,
+        voltage=numbers,
+        current=numbers,
+        soc=numbers,
+        soh=numbers,
+        remaining_capacity=numbers,
+        full_capacity=numbers,
+        cell_voltages=st.lists(st.none() | st.floats(0, 66), max_size=48).map(tuple),
+        temperatures=st.dictionaries(st.text(max_size=9), numbers, max_size=9),
+        balancing_cells=st.none() | st.lists(st.integers(1, 48), max_size=5).map(tuple),
+        charge_switch=switches,
+        charging_allowed=switches,
+        alarms=st.lists(st.sampled_from(Condition), max_size=40).map(tuple),
+        faults=st.lists(st.sampled_from(Condition), max_size=40).map(tuple),
+        uptime=st.none() | st.floats(0, 1e10),
+        raw=st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=3),
+    ),
+    size=st.tuples(st.integers(1, 130), st.integers(1, 50)),
+    tab=st.sampled_from([*TABS, ""]),
+    g=st.sampled_from([t.UNICODE, t.ASCII]),
+)
+def test_any_reading_fits_any_screen(reading, size, tab, g):
+    pack = WatchedPack("e\x1b\x9b2J\u202e", "sim://\x1b")
+    for age in (2, 1):
+        pack.take(reading, NOW - age, CLOCK - timedelta(seconds=age))
+    desk = Desk([pack, watched("b")])
+    if tab:
+        desk.zoomed, desk.tab = pack, tab
+    text = "\n".join(screen(desk, *size, g))
+    assert not any((ord(c) < 32 and c != "\n") or c in "\x9b\u202e" for c in text)
+
+
+def test_help_names_every_key():
+    desk = Desk(bank())
+    press(desk, "?")
+    text = "\n".join(screen(desk, 100, 60))
+    for key in ("Enter", "Esc", "x", "/", "s ", "p ", "+ -", "Tab", "q "):
+        assert key in text
+    press(desk, "escape")
+    assert not desk.helping
+
+
+# ------------------------------------------------------------------------------------ memory
+
+
+def test_the_history_is_bounded_keeps_the_whole_time_and_no_peak_is_averaged_away():
+    seen = SeenHistory(64)
+    for n in range(10_000):
+        current = -90.0 if n == 3000 else 1.0
+        seen.add(float(n), replace(READING, current=current))
+    assert len(seen) < 64
+    points = seen.series("current")
+    assert points[0][0] < 400 and points[-1][0] > 9_500
+    assert min(value for _, value in points) == -90.0
+    seen.gap(10_000.0)
+    seen.add(10_001.0, replace(READING, cell_voltages=(3.3,) * 4))
+    assert seen.names.count("cell_5") == 0
+    assert seen.series("nothing") == []
+    assert len(seen.spread()) == len(seen)
+
+
+def test_every_condition_has_plain_words():
+    for condition in Condition:
+        assert meaning(condition) and short(condition)
+    assert meaning("of a later version") == ""
+
+
+def test_only_the_application_knows_textual():
+    folder = Path(bmslink.cli.dashboard.__file__).parent
+    users = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if any(name.split(".")[0] == "textual" for name in names):
+                users.add(path.name)
+    assert users == {"app.py", "canvas.py", "driver.py"}
+
+
+def test_severities_are_those_of_events():
+    pack = watched("sev", replace(READING, faults=(Condition.AFE,)))
+    assert pack.events[-1].severity is EventSeverity.CRITICAL

@@ -1,0 +1,141 @@
+"""The dashboard as an application over simulated packs: textual's pilot presses the keys."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from bmslink.cli.dashboard.app import Dashboard
+from bmslink.cli.dashboard.behind import Behind
+from bmslink.cli.dashboard.model.pack import WatchedPack
+from bmslink.cli.dashboard.watching.place import NamedPlace
+from bmslink.cli.render import text as t
+from bmslink.link.transport import Pin
+from bmslink.packs import find_pack
+from bmslink.target import resolve
+
+QUIET = "sim://jbd?gap=0&cells=4&seed={}"
+
+
+def places_of(*targets: str) -> list[NamedPlace]:
+    return [NamedPlace(resolve(text), Pin(), find_pack(text)) for text in targets]
+
+
+@asynccontextmanager
+async def dashboard(
+    *targets: str, size: tuple[int, int] = (80, 24)
+) -> AsyncIterator[tuple[Dashboard, Pilot[None]]]:
+    places = places_of(*targets)
+    packs = [WatchedPack(p.endpoint.name or str(p.endpoint), str(p.endpoint)) for p in places]
+    app = Dashboard(packs, t.UNICODE, lambda desk, draw: Behind(desk, places, t.UNICODE, draw))
+    async with app.run_test(size=size) as pilot:
+        yield app, pilot
+        await app.stop()
+
+
+async def until(app: Dashboard, found: Callable[[str], bool], seconds: float = 20) -> str:
+    """The screen, once it shows what is looked for."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not found(text := "\n".join(app.shown)):
+        assert asyncio.get_running_loop().time() < deadline, text
+        await asyncio.sleep(0.05)
+    return text
+
+
+async def test_packs_are_listed_zoomed_by_key_and_mouse_and_resized():
+    async with dashboard(QUIET.format(1), QUIET.format(2)) as (app, pilot):
+        await until(app, lambda text: "2 packs   " in text)
+        await pilot.press("down", "enter")
+        await until(app, lambda text: "live," in text and "seed=2" in text)
+        row = next(n for n, line in enumerate(app.shown) if "5 events" in line)
+        await pilot.click(offset=(app.shown[row].index("events"), row))
+        await until(app, lambda text: "5[events]" in text)
+        await pilot.resize_terminal(132, 40)
+        await until(app, lambda text: len(app.shown) == 40 and len(app.shown[0]) == 132)
+        await pilot.press("escape", "q")
+    assert app.failure is None
+
+
+async def test_a_setting_is_changed_by_plan_question_and_proof(tmp_path: Path):
+    async with dashboard(f"{QUIET.format(1)}&chemistry=lfp") as (app, pilot):
+        await until(app, lambda text: "H 3.650" in text)  # the limits were read for the bars
+        await pilot.press("3", "down", "e")
+        await until(app, lambda text: "new value in V" in text)
+        await pilot.press(*"3.6", "enter")
+        text = await until(app, lambda text: "y yes" in text or "What are the cells" in text)
+        if "What are" in text:
+            await pilot.press(*"lfp", "enter")
+        text = await until(app, lambda text: "y yes" in text)
+        assert "3.65 V  >  3.6 V" in text
+        await pilot.press("n")
+        await until(app, lambda text: "Declined: nothing was sent." in text)
+        await pilot.press("e", *"3.6", "enter")
+        text = await until(app, lambda text: "y yes" in text or "What are the cells" in text)
+        if "What are" in text:
+            await pilot.press(*"lfp", "enter")
+            await until(app, lambda text: "y yes" in text)
+        await pilot.press("y")
+        await until(app, lambda text: "Enter closes this" in text)
+        await pilot.press("enter", "1")
+        await until(app, lambda text: "H 3.600" in text)
+        await pilot.press("5")
+        await until(app, lambda text: "cell_ovp, from here" in text)
+
+
+async def test_a_check_stops_a_change_and_a_person_may_let_it_pass_by_its_name():
+    async with dashboard(f"{QUIET.format(1)}&fault=condition:cell_overvoltage") as (app, pilot):
+        await until(app, lambda text: "H 3.650" in text)
+        await pilot.press("3", "down", "e")
+        await until(app, lambda text: "new value in V" in text)
+        await pilot.press(*"3.6", "enter")
+        text = await until(app, lambda text: "To go on all" in text or "What are the" in text)
+        if "What are" in text:
+            await pilot.press(*"lfp", "enter")
+        text = await until(app, lambda text: "To go on all the same, type protection" in text)
+        assert "STOP  protection" in text
+        await pilot.press(*"yes", "enter")
+        await until(app, lambda text: "Nothing was sent." in text and "3[settings]" in text)
+
+
+async def test_off_goes_out_with_the_second_key_whatever_the_polls_and_the_screen_do():
+    async with dashboard(QUIET.format(1)) as (app, pilot):
+        await until(app, lambda text: "live," in text)
+        await pilot.press("-", "-", "-")  # the next reading is far away
+        pack = app.desk.packs[0]
+        await pilot.press("x")
+        await until(app, lambda text: "at once?" in text)
+        await pilot.press("c")
+        await until(app, lambda text: "charge off: read back" in text)
+        assert pack.reading.charging_allowed is False or pack.reading.charge_switch is False
+        assert any(event.what == "switch_here" for event in pack.events)
+
+
+async def test_a_recording_is_turned_on_and_back_and_held(fixtures: Path):
+    file = fixtures / "jbd" / "jbd-aces-4s.jsonl"
+    async with dashboard(f"replay://{file}?speed=50") as (app, pilot):
+        await until(app, lambda text: "ENDED" in text)
+        pack = app.desk.packs[0]
+        assert pack.recording is not None
+        await pilot.press("<")
+        await until(app, lambda text: "ENDED" not in text)
+        await until(app, lambda text: "ENDED" in text)
+        await pilot.press("(", "6")
+        await until(app, lambda text: "10 times as fast" in text)
+
+
+async def test_a_mistake_of_ours_ends_it_with_an_error(monkeypatch: pytest.MonkeyPatch):
+    def fail(*about: object) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        async with dashboard(QUIET.format(1)) as (app, pilot):
+            await until(app, lambda text: "live," in text)
+            monkeypatch.setattr("bmslink.cli.dashboard.app.draw", fail)
+            await pilot.press("?")
+            await pilot.pause(0.2)
+    assert isinstance(app.failure, ZeroDivisionError)
