@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,9 @@ from bmslink.cli.dashboard.behind import Behind
 from bmslink.cli.dashboard.model.pack import WatchedPack
 from bmslink.cli.dashboard.watching.place import NamedPlace
 from bmslink.cli.render import text as t
+from bmslink.control.presets import preset
 from bmslink.link.transport import Pin
+from bmslink.model import Identity
 from bmslink.packs import find_pack
 from bmslink.target import resolve
 
@@ -139,3 +143,76 @@ async def test_a_mistake_of_ours_ends_it_with_an_error(monkeypatch: pytest.Monke
             await pilot.press("?")
             await pilot.pause(0.2)
     assert isinstance(app.failure, ZeroDivisionError)
+
+
+@pytest.fixture
+def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A bmslink.toml with two packs, one of which has policies."""
+    file = tmp_path / "bmslink.toml"
+    monkeypatch.setenv("BMSLINK_CONFIG", str(file))
+    (tmp_path / "lfp.toml").write_text(preset("lfp", "solar", cells=4, capacity=100))
+    file.write_text(
+        f'[packs.van]\ntarget = "{QUIET.format(1)}"\npolicies = "lfp.toml"\n'
+        f'[packs.boat]\ntarget = "{QUIET.format(2)}"\n'
+    )
+    return file
+
+
+def edited(file: Path, old: str, new: str) -> None:
+    """Another content, and a time that differs."""
+    file.write_text(file.read_text().replace(old, new))
+    os.utime(file, (0, file.stat().st_mtime + 5))
+
+
+async def test_names_are_shown_and_follow_bmslink_toml(names: Path):
+    async with dashboard("van", "boat") as (app, _):
+        await until(app, lambda text: "2 packs   " in text and "   boat " in text)
+        edited(names, "[packs.boat]", "[packs.ship]")
+        await until(app, lambda text: "   ship " in text and "boat" not in text)
+        edited(names, "seed=2", "seed=3")
+        await until(app, lambda text: "does not name this pack any more" in " ".join(text.split()))
+        assert [event.what for event in app.desk.packs[1].events].count("renamed") == 2
+
+
+async def test_the_policies_of_a_named_pack_are_tried_in_shadow(names: Path):
+    async with dashboard("van") as (app, pilot):
+        await until(app, lambda text: "h 3.6" in text and "H 3.650" in text)
+        await pilot.press("4")
+        text = await until(app, lambda text: "how far it is from each" in text)
+        assert "in shadow, judged here: nothing acts" in " ".join(text.split())
+        assert "charge      permitted" in text
+        margins = app.desk.more(app.desk.packs[0]).margins
+        (high,) = [each for each in margins if each.name == "cell_overvoltage"]
+        assert high.state == "holds" and high.margin.endswith("V away")
+        edited(names, "lfp.toml", "missing.toml")
+    async with dashboard("van") as (app, pilot):
+        await until(app, lambda text: "live," in text)
+        await pilot.press("4")
+        await until(app, lambda text: "There is no file" in text)
+
+
+async def test_a_board_that_is_exchanged_while_the_link_is_lost_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    async with dashboard(QUIET.format(1), QUIET.format(2)) as (app, pilot):
+        await until(app, lambda text: "2 packs   " in text)
+        assert app.behind is not None
+        follower = app.behind.followers[id(app.desk.packs[0])]
+        other = replace(app.desk.packs[0].identity, serial_number=None, model="another")
+        monkeypatch.setattr(type(follower.opened()), "identify", answers(other))
+        await follower.opened().link.close()  # unplugged
+        await until(app, lambda text: "LINK LOST" in text)
+        await until(app, lambda text: "OTHER BOARD" in text, 60)
+        await pilot.press("home", "x")
+        await until(app, lambda text: "Nothing was switched: another board" in text)
+        await pilot.press("a")
+        await until(app, lambda text: "OTHER BOARD" not in text)
+
+
+def answers(identity: Identity) -> Callable[[object], Awaitable[Identity]]:
+    """A board that says it is this one."""
+
+    async def identify(board: object) -> Identity:
+        return identity
+
+    return identify

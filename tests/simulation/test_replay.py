@@ -164,6 +164,43 @@ def test_an_impossible_speed_is_refused(tmp_path, speed):
         transport_for(recorded(tmp_path), speed=speed)
 
 
+@pytest.mark.parametrize("begin", ["-1", "late", "nan"])
+def test_an_impossible_beginning_is_refused(tmp_path, begin):
+    with pytest.raises(TargetError, match="from"):
+        transport_for(recorded(tmp_path), **{"from": begin})
+
+
+async def test_a_recording_begins_where_it_is_told_to_and_says_where_it_is(tmp_path):
+    answers = [says(0x05, bytes([n])) for n in range(4)]
+    pieces = [
+        piece
+        for n, answer in enumerate(answers)
+        for piece in ((10.0 * n, "tx", ASK_5), (10.0 * n + 0.5, "rx", answer))
+    ]
+    transport = transport_for(recorded(tmp_path, *pieces), **{"from": "15"})
+    ear = Ear()
+    await transport.open(ear.data, ear.end)
+    assert transport.position == (15.0, 30.5)
+    for n, answer in enumerate(answers[2:], 2):
+        await transport.write(ASK_5)
+        await asyncio.sleep(1.0)
+        assert ear.heard[-1][1] == answer
+        assert transport.position == (10.0 * n + 0.5, 30.5)
+    await transport.close()
+
+
+async def test_a_stream_begins_with_a_whole_frame():
+    pieces = [p for p in open_capture(STREAM)[1] if not p.sent]
+    middle = pieces[len(pieces) // 2].t
+    transport, ear = transport_for(f"replay://{STREAM}", **{"from": middle}), Ear()
+    await transport.open(ear.data, ear.end)
+    await asyncio.sleep(1.0)
+    heard = b"".join(data for _, data in ear.heard)
+    assert heard.startswith(bytes.fromhex("55aaeb90"))
+    assert transport.position[0] >= middle
+    await transport.close()
+
+
 STREAM = FIXTURES / "jk02" / "sess-jk02-24s-bd6a24s10p-8.0.6G.jsonl"
 
 

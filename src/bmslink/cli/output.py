@@ -37,6 +37,7 @@ from bmslink.jsonable import to_json
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
     from bmslink.link.transport import Endpoint
 
@@ -47,6 +48,7 @@ __all__ = [
     "about",
     "exit_code",
     "identified",
+    "lines_of",
     "to_json",
 ]
 
@@ -251,6 +253,19 @@ class Session:
         end = "" if message.endswith((".", "?")) else "."
         self.complain(f"{message}{end}{where}")
         return int(getattr(error, "exit_code", USAGE))
+
+
+def lines_of(shown: RenderableType, width: int) -> list[Text]:
+    """What is made for a terminal of this width, line by line, with its styles."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(
+        file=io.StringIO(), width=width, markup=False, emoji=False, highlight=False,
+        legacy_windows=False,
+    )  # fmt: skip
+    lines = console.render_lines(shown, pad=False)
+    return [Text.assemble(*((s.text, s.style or "") for s in line)) for line in lines]
 
 
 def about(target: Endpoint | str | None, error: BmsError) -> str:

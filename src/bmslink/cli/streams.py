@@ -24,6 +24,7 @@ __all__ = [
     "is_terminal",
     "progress_line",
     "takes",
+    "to_screen",
     "to_stderr",
     "to_stdout",
     "waiting_for_stdout",
@@ -166,6 +167,13 @@ def to_stdout(text: str, *, latest: str = "") -> None:
         if _later.lasts and _later.out is not None:
             return
         raise OSError(exc.errno, exc.strerror, "standard output") from exc
+
+
+def to_screen(text: str) -> None:
+    """What draws on the terminal that stdout is, cleaned already; nothing where it is gone."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
 
 def to_stderr(text: str) -> None:

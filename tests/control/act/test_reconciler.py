@@ -716,6 +716,24 @@ def test_an_off_that_is_over_explains_no_later_one() -> None:
     assert bench.wait(decided(), 300.0) == []
 
 
+def test_an_off_without_effect_is_said_once_until_it_is_read_back() -> None:
+    bench = Bench()
+    bench.obeys = False
+    bench.wait(decided(charge=Demand.OPEN_NOW), 120)
+    assert len(bench.sent) > 5
+    (said,) = [r for r in bench.said if r.what == "no_effect"]
+    assert said.text.endswith("It is sent again and again until it does.")
+    assert said.alarm
+    bench.obeys = True
+    bench.wait(decided(charge=Demand.OPEN_NOW), 120)
+    assert bench.on["charge"] is False
+    bench.wait(decided(), 120)
+    assert bench.on["charge"] is True
+    bench.obeys = False
+    bench.wait(decided(charge=Demand.OPEN_NOW), 30)
+    assert len([r for r in bench.said if r.what == "no_effect"]) == 2
+
+
 def test_after_a_restart_an_on_from_before_may_still_take_effect() -> None:
     """An off that went out over it is not read back by what shows off before that."""
     bench = Bench()

@@ -148,6 +148,11 @@ class Dashboard(App[None]):
         return self._left
 
     @property
+    def behind(self) -> Behind | None:
+        """What reads the packs; `None` until the first frame was drawn."""
+        return self._behind
+
+    @property
     def shown(self) -> list[str]:
         """The text on the screen."""
         return self._canvas.plain

@@ -50,7 +50,7 @@ class Canvas(Widget, can_focus=True):
         changed = [
             n
             for n, line in enumerate(self._lines)
-            if n >= len(old) or line != old[n] or line.spans != old[n].spans
+            if n >= len(old) or line != old[n] or line.style != old[n].style
         ]
         if len(old) != len(self._lines):
             self._strips.clear()
@@ -72,11 +72,18 @@ class Canvas(Widget, can_focus=True):
             if y < len(self._lines):
                 line = self._lines[y]
                 line.end = ""
-                strip = Strip(line.render(self.app.console)).adjust_cell_length(self.size.width)
+                strip = self._strip(line)
             else:
                 strip = Strip.blank(self.size.width)
             self._strips[y] = strip
         return strip
+
+    def _strip(self, line: Text) -> Strip:
+        console = self.app.console
+        segments = line.render(console)
+        if not line.spans:  # then rich leaves the style of the whole to who prints it
+            segments = Segment.apply_style(segments, console.get_style(line.style))
+        return Strip(segments).adjust_cell_length(self.size.width)
 
     def on_resize(self) -> None:
         """Nothing of before fits."""

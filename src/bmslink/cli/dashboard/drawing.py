@@ -151,7 +151,7 @@ def _title(desk: Desk, pack: WatchedPack, width: int, now: float, g: Glyphs) -> 
             if len(name) + 2 + len(detail) > room:
                 break
             name += f"  {t.clean(detail)}"
-    text = Text(sign, mark).append(f"{name} ", "bold")
+    text = Text().append(sign, mark).append(f"{name} ", "bold")
     text.append(g.rule * max(0, width - text.cell_len - len(state) - 1), "not bold dim")
     return text.append(f" {state}", style)
 

@@ -4,11 +4,13 @@ and which packs it is about. The application draws over it a moment later."""
 from __future__ import annotations
 
 import contextlib
-import sys
+import signal
 from collections.abc import Iterator, Sequence
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
+from bmslink.cli.output import Terminated
+from bmslink.cli.streams import to_screen
 from bmslink.cli.terminal import silent_keys
 
 if TYPE_CHECKING:
@@ -29,16 +31,23 @@ def size() -> tuple[int, int]:
 def early_frame(lines: Sequence[Text]) -> Iterator[None]:
     """Show these lines, without colours, while the application is loaded inside. What is typed
     meanwhile waits for it, and is not shown. Where that fails, the screen is as before."""
+    _end_by_signal()
     with silent_keys():
-        _write(_ENTER + "\r\n".join(line.plain.rstrip() for line in lines))
+        to_screen(_ENTER + "\r\n".join(line.plain.rstrip() for line in lines))
         try:
             yield
         except BaseException:
-            _write(_LEAVE)
+            to_screen(_LEAVE)
             raise
 
 
-def _write(text: str) -> None:
-    with contextlib.suppress(OSError, ValueError):  # the terminal is gone: the application tells
-        sys.stdout.write(text)
-        sys.stdout.flush()
+def _end_by_signal() -> None:
+    """Until the loop listens to signals, one of them ends it as Ctrl-C does."""
+
+    def end(*_about: object) -> None:
+        raise Terminated
+
+    names = ("SIGTERM", "SIGHUP")
+    for number in [getattr(signal, name) for name in names if hasattr(signal, name)]:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, end)

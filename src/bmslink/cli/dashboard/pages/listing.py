@@ -136,8 +136,7 @@ def row(
     level, said = trouble(pack, now), summary(pack, now)
     sign, style = SIGNS[level]
     old = pack.freshness(now) != "live" or paused
-    text = Text(">" if chosen else " ", "bold")
-    text.append(sign, style)
+    text = Text(">" if chosen else " ").append(sign, style)
     text.append(f"{_name(pack, name, g):<{name}} ", "bold" if chosen else "none")
     for value, columns in _numbers(pack, g):
         shade = "dim" if old else t.soc_style(_soc(pack)) if value.endswith("%") else "none"
@@ -159,8 +158,7 @@ def row(
             Text("   ").append_text(line) for line in wrapped(pack.remark, width - 3, "magenta")
         ]
     if chosen:
-        for line in found:
-            line.stylize("reverse")
+        found = [Text(f"{line.plain:<{width}}", f"{style} reverse") for line in found]
     return [duty(line, {"pack": id(pack)}) for line in found]
 
 

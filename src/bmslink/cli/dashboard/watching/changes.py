@@ -4,17 +4,16 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from collections.abc import Callable
 from datetime import datetime
 
-from rich.console import Console, RenderableType
 from rich.text import Text
 
 from bmslink.cli.change import count, value_of
 from bmslink.cli.dashboard.desk import Desk, Dialog, LineInput
 from bmslink.cli.dashboard.pages.fit import wrapped
 from bmslink.cli.dashboard.watching.follower import PackFollower
+from bmslink.cli.output import lines_of
 from bmslink.cli.render import config as render
 from bmslink.cli.render.text import Glyphs
 from bmslink.config import Plan
@@ -73,7 +72,7 @@ async def _planned(
             plan = await device.plan(wish, waive=waive, chemistry=chemistry)
         finally:
             desk.dialog = None
-        lines = _lines(render.plan(plan, g), desk.columns)
+        lines = lines_of(render.plan(plan, g), desk.columns)
         if plan.needs_chemistry and chemistry is None:
             said = await _typed(desk, "What are the cells made of (lfp, nmc, lto, na-ion)? ", draw)
             chemistry = (said or "").strip() or None
@@ -146,18 +145,6 @@ async def _read(desk: Desk, dialog: Dialog, draw: Draw) -> bool:
     desk.dialog = dialog
     draw()
     return await answer
-
-
-def _lines(shown: RenderableType, width: int) -> list[Text]:
-    """What is made for a terminal, as lines."""
-    console = Console(
-        file=io.StringIO(), width=width, color_system=None, markup=False, emoji=False,
-        highlight=False, legacy_windows=False,
-    )  # fmt: skip
-    lines = console.render_lines(shown, pad=False)
-    return [
-        Text.assemble(*((segment.text, segment.style or "") for segment in line)) for line in lines
-    ]
 
 
 def _clock() -> datetime:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ShadowPolicies"]
 
-_CELLS = {"max_cell": ("h", True), "min_cell": ("l", False)}
+_CELLS = {"max_cell": ("h", True, "charge"), "min_cell": ("l", False, "discharge")}
+"""Quantity -> its mark, whether it is an upper limit, and which current it stops."""
 _NEAR = 4.0
 """A policy is far away from where the pack is so many times its hysteresis from it, and nearer by
 equal steps."""
@@ -129,10 +130,11 @@ def _bounds(rules: tuple[PolicyRule, ...]) -> Iterator[CellBound]:
     for rule in rules:
         if rule.policy.quantity not in _CELLS or not math.isfinite(rule.trip) or rule.curve:
             continue
-        if rule.policy.severity.name == "TRIP":
+        stops = _CELLS[rule.policy.quantity][2] in rule.policy.acts
+        if stops and rule.policy.severity.name == "TRIP":
             before = found.setdefault(rule.policy.quantity, rule)
             if rule.trip < before.trip:
                 found[rule.policy.quantity] = rule
     for name, rule in found.items():
-        mark, over = _CELLS[name]
+        mark, over, _ = _CELLS[name]
         yield CellBound(mark, f"policy {rule.name}", rule.sign * rule.trip, over)
