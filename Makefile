@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 3# processes: the tests compute more than they wait, and each collects them all (5 s)
+CHECK_WORKERS ?= 5# of make check, whose tests wait more than they compute
 VERIFY_PYTHONS ?= python3.13 python3.12
 LOWEST := .venv-matrix-lowest
 NEWEST := .venv-matrix-newest
@@ -14,7 +15,7 @@ NEWEST_PYTHON ?= 3.13
 # would compile all of it again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check lint types tests quick soak judge smoke goldens verify bench test-matrix test-lowest test-newest lock clean
+.PHONY: demo test check lint types tests quick compiled soak judge smoke goldens verify bench test-matrix test-lowest test-newest lock clean
 
 demo: $(STAMP)  ## watch a simulated pack live (q quits)
 	@$(BIN)/bmslink monitor "sim://jbd?cells=16&soc=62&speed=60" "sim://jk02?cells=8&seed=2&speed=60"
@@ -30,18 +31,25 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
-tests: $(STAMP)
+tests: $(STAMP) compiled
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term:skip-covered --cov-fail-under=100
 
-quick: $(STAMP)
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow and not sweep and not thorough" --hypothesis-profile check
+quick: $(STAMP) compiled
+	$(BIN)/pytest -n $(CHECK_WORKERS) --dist worksteal -m "not slow and not sweep and not thorough" --hypothesis-profile check
+
+compiled: $(STAMP)  # pytest compiles the tests anew (20 s): once, and not in each worker at the same time
+	@test -d tests/__pycache__ || $(BIN)/pytest --collect-only -qq > /dev/null || true
 
 soak: $(STAMP)  ## the sweeps of which make test takes a part, whole, and more random examples
 	BMSLINK_WHOLE_SWEEP=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "sweep or hypothesis"
 
-judge: $(STAMP)  ## the policies over months of ordinary life and a million violations: an hour
+judge: $(STAMP)  ## the policies, and what acts, over months of life and millions of histories: some hours
 	$(BIN)/python tools/ordinary_life.py
 	$(BIN)/python tools/soak_control.py
+	$(BIN)/python tools/soak_acting.py
+	$(BIN)/python tools/wander_acting.py
+	$(BIN)/python tools/crash_acting.py
+	$(BIN)/python tools/soak_kill_acting.py
 	$(BIN)/python tools/threshold_hour.py
 	$(BIN)/python tools/owners.py
 

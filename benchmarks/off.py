@@ -179,11 +179,12 @@ async def _polled(target: str) -> None:
 
 
 @asynccontextmanager
-async def _disturbed(targets: Sequence[str]) -> AsyncIterator[None]:
-    """Inside, these packs are polled; if there are any, every core is busy."""
+async def _disturbed(targets: Sequence[str], cores: int) -> AsyncIterator[None]:
+    """Inside, these packs are polled; if there are any, so many cores are busy."""
     tasks = [asyncio.ensure_future(_polled(target)) for target in targets]
-    spin = [sys.executable, "-c", "while True: pass"]
-    count = os.cpu_count() or 1 if targets else 0
+    code = "import os; os.setpriority(os.PRIO_PROCESS, 0, 0)\nwhile True: pass"
+    spin = [sys.executable, "-c", code]  # as urgent as programs are, whatever we are
+    count = cores if targets else 0
     spinning = [await asyncio.create_subprocess_exec(*spin) for _ in range(count)]
     try:
         yield
@@ -208,8 +209,9 @@ class Packed(NamedTuple):
 
 
 @asynccontextmanager
-async def packed(protocol: str, *, busy: bool) -> AsyncIterator[Packed]:
-    """A pack in a process of its own, and what stirs it."""
+async def packed(protocol: str, *, busy: bool, cores: int = 0) -> AsyncIterator[Packed]:
+    """A pack in a process of its own, and what stirs it. `cores`: how many are kept busy by other
+    programs; 0: all."""
     others = _OTHERS if busy else ()
     with tempfile.TemporaryDirectory() as folder:
         place = f"{folder}/bms"
@@ -230,7 +232,8 @@ async def packed(protocol: str, *, busy: bool) -> AsyncIterator[Packed]:
             async with device:
                 charge = (await prepare(device, waive=["untested"])).actuators["charge"]
                 await charge.off(asyncio.get_running_loop().time() + 5.0)
-                async with _disturbed([f"{p}+serial://{place}{n}" for n, p in enumerate(others)]):
+                targets = [f"{p}+serial://{place}{n}" for n, p in enumerate(others)]
+                async with _disturbed(targets, cores or os.cpu_count() or 1):
                     yield Packed(device, charge, line, line.sent[-1][1], stir)
         if process.stdin is not None:
             process.stdin.close()
@@ -289,7 +292,8 @@ async def beside_table(protocol: str, times: int, *, busy: bool) -> list[Sample]
     return found
 
 
-def _at(values: Sequence[float], share: float) -> float:
+def at(values: Sequence[float], share: float) -> float:
+    """The value below which that share (0..1) of them lies."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
@@ -298,11 +302,11 @@ def _row(table: Table, *names: str, samples: list[Sample], target: float | None)
     """Whether the target is met."""
     columns = [[getattr(s, name) for s in samples] for name in Sample._fields]
     ours = [s.ours for s in samples]
-    worst = _at(ours, 0.99)
+    worst = at(ours, 0.99)
     total, gaps, boards, reaction = columns
     shown = (
-        _at(total, 0.5), _at(total, 0.99), _at(gaps, 0.5), _at(boards, 0.5), _at(ours, 0.5), worst,
-        _at(reaction, 0.99),
+        at(total, 0.5), at(total, 0.99), at(gaps, 0.5), at(boards, 0.5), at(ours, 0.5), worst,
+        at(reaction, 0.99),
     )  # fmt: skip
     numbers = [f"{1000 * value:.1f}" for value in shown]
     met = target is None or worst <= target

@@ -209,7 +209,7 @@ class _Arm:
 
     async def off(self, number: int) -> float:
         """ms from a decision to its frame."""
-        sent = asyncio.get_running_loop().create_future()
+        sent: asyncio.Future[float] = asyncio.get_running_loop().create_future()
 
         async def send() -> None:
             sent.set_result(time.perf_counter())

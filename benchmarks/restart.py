@@ -33,6 +33,8 @@ class Restart(NamedTuple):
     """s until it could be asked."""
     read: float
     """s until the pack was read."""
+    cpu: float
+    """s of a processor that it had taken by then, which other work changes less (Linux)."""
 
 
 @contextlib.contextmanager
@@ -62,8 +64,13 @@ def _until_read(service: subprocess.Popen[str], began: float) -> Restart:
         if "ready" in found:
             ready = time.monotonic() - began
         elif found.get("event", {}).get("what") == "ok":
-            return Restart(ready, time.monotonic() - began)
+            return Restart(ready, time.monotonic() - began, _cpu(service.pid))
     raise RuntimeError("the service ended")
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def measure(protocol: str, kills: int, *, detect: bool) -> list[Restart]:
@@ -106,6 +113,7 @@ def main() -> int:
         found = measure(protocol, chosen.kills, detect=chosen.detect)
         print(f"{protocol}: ready after {_shown([each.ready for each in found])}")
         print(f"{protocol}: polled after {_shown([each.read for each in found])}")
+        print(f"{protocol}: CPU until then {_shown([each.cpu for each in found])}")
         longest = max(longest, *(each.read for each in found))
     return longest > TARGET
 

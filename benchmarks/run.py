@@ -1,8 +1,8 @@
 """All measurements, each beside something measured in the same run.
 
     python benchmarks/run.py [--quick] [decode] [wire] [config] [change] [many] [ble] [scan]
-                             [control] [backtest] [large] [serve] [off] [history] [screen]
-                             [start] [size]
+                             [control] [backtest] [large] [serve] [off] [history] [scrape]
+                             [screen] [start] [size]
 
 Contestants are interleaved round by round and medians are compared, so that a busy machine
 disturbs all alike. Ratios that differ by less than a third mean nothing. Peers need the
@@ -29,6 +29,7 @@ import backtests
 import configuring
 import control
 import decoders
+import everything
 import finding
 import large
 import many
@@ -199,8 +200,8 @@ def scan(console: Console, *, quick: bool) -> None:
 
 
 def policies(console: Console, *, quick: bool) -> None:
-    """One cycle of the control engine."""
-    title = f"One cycle of the control engine, {control.CELLS} cells"
+    """One cycle of the control engine, and of all that acts on what it decides."""
+    title = f"One cycle of deciding, {control.CELLS} cells; target with acting: 80 µs of CPU"
     report = table(title, "pack", "µs", "90 %", "readings per s")
     for name, times in control.cycles(3 if quick else 20):
         report.add_row(name, *spread(times, 1e6), f"{1 / statistics.median(times):.0f}")
@@ -328,6 +329,29 @@ def history(console: Console, *, quick: bool) -> None:
     console.print(report)
 
 
+# ---------------------------------------------------------------------------------- everything on
+
+
+def everything_on(console: Console, *, quick: bool) -> None:
+    """A scrape, and the needs of a service with everything on."""
+    report = table(
+        f"{everything.PACKS} packs, each read every {everything.EVERY} s, with everything on",
+        "what",
+        "measured",
+        "target",
+    )
+    with tempfile.TemporaryDirectory() as name:
+        found = everything.measure(Path(name), 20 if quick else 100, 20 if quick else 60)
+    for kind, times in found.scrapes.items():
+        middle, *ends = (f(times) * 1e3 for f in (statistics.median, min, max))
+        report.add_row(
+            f"scrape, {kind}: ms", "{:.1f} ({:.1f} to {:.1f})".format(middle, *ends), "5"
+        )
+    report.add_row("% of a core, the simulated packs included", f"{found.share * 100:.1f}", "15")
+    report.add_row("MB resident", f"{found.memory / 1e6:.0f}", "100")
+    console.print(report)
+
+
 # ---------------------------------------------------------------------------------- start-up
 
 
@@ -408,6 +432,7 @@ SECTIONS = {
     "serve": serve,
     "off": off,
     "history": history,
+    "scrape": everything_on,
     "screen": dashboard,
     "start": start,
     "size": size,

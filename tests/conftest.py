@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import gc
+import importlib
 import inspect
 import itertools
 import logging
 import os
+import pkgutil
 import signal
 import sys
 import tempfile
@@ -20,6 +24,7 @@ from coverage import Coverage
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 
 import counterparts
+from bmslink import protocols
 from bmslink.cli import app
 from support import FIXTURES, TESTS, WHOLE_SWEEP, virtual_run
 from writing_guard import WritingGuard
@@ -33,6 +38,8 @@ if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 _NUMBERS = itertools.count()
+uncounted: list[str] = ["collected"]
+"""What was not counted since the functions of the protocols forgot their results."""
 
 THOROUGH = {
     "test_cli_control_try.py",
@@ -57,6 +64,23 @@ THOROUGH = {
 slow or sweeps, to stay within two minutes on two cores."""
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What the modules of the protocols do when they are imported is counted, and nothing else that
+    happens while tests are looked for: it takes twice as long when it is. All that is made stays
+    to the end: looking through it for garbage, now or later, would be in vain."""
+    if Coverage.current() is not None:
+        for module in pkgutil.walk_packages(protocols.__path__, f"{protocols.__name__}."):
+            importlib.import_module(module.name)
+    gc.disable()
+    try:
+        with _uncounted():
+            return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what is in the files of `THOROUGH`."""
     for item in items:
@@ -73,14 +97,40 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Counting branches triples the time of a test, so only those of the protocols are counted: a
     branch that no other test takes has no test of its own. Nor has one that is hit by chance."""
+    if _counted(item):
+        if Coverage.current() is not None:
+            _forget_uncounted()
+        return (yield)
+    uncounted.append(item.nodeid)
+    with _uncounted():
+        return (yield)
+
+
+@contextlib.contextmanager
+def _uncounted() -> Iterator[None]:
+    """Without counting, if there is any. A worker of pytest-xdist has two counters, of which
+    pytest-cov asks one in the end: were it stopped alone, the other would go on in its place."""
     counting = Coverage.current()
-    if counting is None or _counted(item):
-        return (yield)
-    counting.stop()
+    while (each := Coverage.current()) is not None:
+        each.stop()
     try:
-        return (yield)
+        yield
     finally:
-        counting.start()
+        if counting is not None:
+            counting.start()
+
+
+def _forget_uncounted() -> None:
+    """Functions of the protocols keep results. What they keep from a test that is not counted would
+    spare them branches in one that is: the order of the tests would decide which."""
+    if not uncounted:
+        return
+    uncounted.clear()
+    for name, module in list(sys.modules.items()):
+        if name.startswith("bmslink.protocols"):
+            for kept in vars(module).values():
+                if isinstance(kept, functools._lru_cache_wrapper):
+                    kept.cache_clear()
 
 
 def _counted(item: pytest.Item) -> bool:

@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 
 import bmslink
+import bmslink.config.switching.confirm
+import bmslink.config.writer
 from bmslink import blocking, device
 from bmslink.background import background
 from bmslink.errors import LinkClosed, LinkTimeout, PortNotFound, TargetError
@@ -54,7 +56,10 @@ def test_a_pack_is_opened_asked_and_closed():
     pack.close()
 
 
-def test_settings_are_read_planned_and_written():
+def test_settings_are_read_planned_and_written(monkeypatch: pytest.MonkeyPatch):
+    # the thread's clock is the real one; others wait, on virtual time, for what a board forgets
+    monkeypatch.setattr(bmslink.config.writer, "_REST", 0.05)
+    monkeypatch.setattr(bmslink.config.switching.confirm, "_HOLDS", 0.05)
     with blocking.connect("sim://jbd?gap=0&cells=4&load=idle") as pack:
         before = pack.settings().to_dict()
         plan = pack.draft({"cell_ovp": before["cell_ovp"] - 0.05})

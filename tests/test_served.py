@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from bmslink import config
 from bmslink.cli.app import main
 from bmslink.config.files.profile import parse_profile
 from bmslink.errors import (
+    BmsError,
     GateError,
     LinkClosed,
     LinkTimeout,
@@ -172,6 +175,60 @@ async def test_a_service_that_comes_in_the_place_of_another_is_found() -> None:
     async with served(JBD, socket="other.sock"):
         await device.reopen()
         assert (await device.read()).voltage
+
+
+async def _every_method(device: bmslink.Device) -> dict[str, Any]:
+    """What each public method of a device comes to, as far as two equal boards must agree."""
+    found: dict[str, Any] = {}
+
+    async def note(name: str, work: Any, show: Any) -> Any:
+        try:
+            result = await work
+        except BmsError as error:
+            found[name] = type(error).__name__, str(error).partition(" (")[0]
+            return None
+        found[name] = show(result)
+        return result
+
+    def ended(outcome: Any) -> Any:
+        return outcome.result, outcome.sentence
+
+    def edits(plan: Any) -> Any:
+        return [str(edit) for change in plan.changes for edit in change.edits], len(plan.frames)
+
+    await note("open", device.open(), lambda it: it)
+    await note("identify", device.identify(), lambda it: it.serial_number)
+    await note("inspect", device.inspect(), lambda it: it.capabilities)
+    await note("read", device.read(), lambda it: len(it.cell_voltages))
+    async with aclosing(device.stream(0.5)) as readings:
+        await note("stream", anext(readings), lambda it: it.protocol)
+    await note("clock", device.clock(), lambda it: it is None)
+    await note("settings", device.settings(), lambda it: it["cell_ovp"].value)
+    plan = await note("plan", device.plan({"cell_ovp": 3.6}, waive=["untested"]), edits)
+    await note("draft", device.draft({"cell_ovp": 3.6}, waive=["untested"]), edits)
+    if plan is not None:
+        await note("apply", device.apply(plan, confirm=lambda _: True), ended)
+    await note("verify", device.verify(), lambda it: it.result)
+    await note("plan_undo", device.plan_undo(waive=["untested"]), edits)
+    await note("undo", device.undo(waive=["untested"]), ended)
+    await note("resume", device.resume(confirm=lambda _: False), ended)
+    await note("switch", device.switch("charge", False, waive=["untested"]), ended)
+    await note("set_clock", device.set_clock(waive=["untested"]), lambda it: it.result)
+    await note("set_soc", device.set_soc(50, waive=["untested"]), ended)
+    await note("reopen", device.reopen(), lambda it: it)
+    await note("close", device.close(), lambda it: it)
+    return found
+
+
+@pytest.mark.parametrize("protocol", ["jbd", "jk02", "daly-a5"])
+async def test_every_method_of_a_device_does_the_same_through_a_service(protocol: str) -> None:
+    target = f"sim://{protocol}?cells=8&seed=4&gap=0"
+    directly = await _every_method(bmslink.connect(target))
+    async with served(target):
+        through = await _every_method(bmslink.connect(target))
+    assert through == directly
+    methods = {name for name, _ in inspect.getmembers(bmslink.Device, inspect.isroutine)}
+    assert {name for name in methods if not name.startswith("_")} - {*through} <= {"apply"}
 
 
 def test_all_that_config_does_on_a_board_is_done_by_the_service() -> None:

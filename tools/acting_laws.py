@@ -126,6 +126,7 @@ def forget_reading(side: Side, old: Side) -> None:
     switched off then was somebody else. It stays off until a person switches it on."""
     for name in _MEMORY:
         setattr(side, name, getattr(old, name))
+    side.answered = side.answered and old.emergency  # what is answered is over with its cause
     side.foreign = side.foreign and (side.foreign_shown or could_be_told(side))
 
 
@@ -209,8 +210,8 @@ def _read(world: World, side: Side, *, first: bool) -> None:
     side.over = None if side.shown is False else side.over
     side.shown = True
     side.foreign = side.foreign_shown = False
-    on_at = -math.inf if side.on_at is None else side.on_at
-    early = side.on_over and now - on_at <= numbers.settle
+    off_at = -math.inf if side.off_at is None else side.off_at
+    early = side.on_over and now - off_at <= numbers.settle
     if not early or anew:
         if side.coming_on:  # our on took effect: what we took is given back
             side.over, side.own_off = None, False
@@ -232,7 +233,8 @@ def _people(world: World, requests: Sequence[Request]) -> dict[str, set[str]]:
         elif isinstance(request, PersonOn):
             side = world.side(request.actuator)
             free = not world.plan.mandate.enforce or side.demand == Demand.FREE
-            settled = side.shown is True and not side.unread
+            open_off = side.unread or (side.aged and side.own_off)  # no reading tells of it yet
+            settled = side.shown is True and not open_off
             possible = settled or (world.disk and _today(world) < _budget(world))
             if free and not world.stop and possible:
                 side.person = False
@@ -438,6 +440,8 @@ def _took(world: World, side: Side) -> None:
     side.aged = False
     coming = side.coming_on and side.on_at is not None and now - side.on_at <= settle
     side.over = now if coming else None if side.coming_on else side.over
+    if side.coming_on and side.shown is False:
+        side.shown = None  # it showed off before an on that nobody saw
     side.off_at, side.coming_on, side.waiting, side.unread = now, False, None, True
     side.vain = 0
     if not side.foreign_shown:

@@ -98,7 +98,7 @@ MUTANTS = (
     ),
     Mutant(
         _SEE,
-        "if order.over and now - order.at <= numbers.settle and not restarted:",
+        "if order.over and now - off_at <= numbers.settle and not restarted:",
         "if False:",
         "plain core 6",
     ),

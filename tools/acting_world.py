@@ -157,6 +157,7 @@ class World(msgspec.Struct, kw_only=True):
             for command in result.commands:  # it was written down: perhaps it was sent, too
                 side = self.side(command.actuator)
                 side.coming_on, side.on_at = True, self.now
+                side.vain += 1
         self.restart()
 
     def restart(self) -> None:

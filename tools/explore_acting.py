@@ -1,7 +1,6 @@
 """Every history of what can happen to a switch, up to a depth, judged by the laws of acting.
 
     python tools/explore_acting.py [--depth 8] [--alphabet core|all] [--minutes 30] ...
-    python tools/explore_acting.py --random 10000 [--seed 0]
 
 Breadth first: a state that was reached before, by whatever history, is not followed again. States
 are compared by a canonical form: times are ages, and ages that no rule tells apart are the same.
@@ -13,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import random
 import sys
 import time
 from collections.abc import Hashable, Iterator, Sequence
@@ -27,7 +25,7 @@ from bmslink.control.act.ledger import SwitchRecord
 from bmslink.control.act.mandate import Mandate
 from bmslink.control.act.numbers import HOUR, ActingNumbers
 
-__all__ = ["PLANS", "Explored", "canonical", "explore", "letters_of", "rest", "wander"]
+__all__ = ["PLANS", "Explored", "Letter", "canonical", "explore", "letters_of", "rest"]
 
 TIGHT = ActingNumbers(enables_an_hour=1, writes_a_day=4)
 """Budgets that short histories use up."""
@@ -284,66 +282,6 @@ def _given_back(world: World) -> None:
             raise Broken("given back", f"{side.name} is never switched on again")
 
 
-Step = Letter | float
-"""What happens, or how long nothing does, s."""
-
-
-def wander(
-    seed: int, plans: Sequence[str], *, steps: int = 60
-) -> tuple[str, Broken, list[Step]] | None:
-    """One long random history with all letters, and times that fit no step; the laws that it
-    breaks with the shortest part of it that does, or `None`."""
-    rnd = random.Random(seed)
-    plan = PLANS[rnd.choice(plans)]
-    letters = letters_of(plan, tuple(LETTERS))
-    liked = rnd.sample(letters, rnd.randint(4, len(letters)))
-    history: list[Step] = []
-    for _ in range(steps):
-        longest = rnd.choice((5.0, 70.0, 700.0))
-        moment = round(rnd.uniform(0.2, longest), 1)
-        history.append(moment if rnd.random() < 0.25 else rnd.choice(liked))
-    broken = _breaks(plan, history)
-    at = 0
-    while broken is not None and at < len(history):
-        less = history[:at] + history[at + 1 :]
-        found = _breaks(plan, less)
-        if found is None:
-            at += 1
-        else:
-            broken, history, at = found, less, 0
-    name = next(name for name, each in PLANS.items() if each is plan)
-    return None if broken is None else (name, broken, history)
-
-
-def _breaks(plan: Plan, history: Sequence[Step]) -> Broken | None:
-    world = World.new(plan)
-    try:
-        world.cycle()
-        for step in history:
-            if isinstance(step, float):
-                world.cycle(step)
-            else:
-                world.step(*step)
-        rest(world)
-    except Broken as broken:
-        return broken
-    return None
-
-
-def _wander(count: int, seed: int) -> int:
-    began = time.monotonic()
-    plans = [name for name, plan in PLANS.items() if not plan.one_word]
-    for number in range(count):
-        found = wander(seed + number, plans)
-        if found is not None:
-            name, broken, history = found
-            told = ", ".join(f"{s:g} s" if isinstance(s, float) else " ".join(s) for s in history)
-            print(f"{name}, seed {seed + number}: broken {broken}\nby {told}")
-            return 1
-    print(f"{count} histories of 60 steps, {time.monotonic() - began:.1f} s: no law is broken")
-    return 0
-
-
 def _main() -> int:
     parser = argparse.ArgumentParser(description="Explore every history of acting.")
     parser.add_argument("--depth", type=int, default=8)
@@ -352,11 +290,7 @@ def _main() -> int:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--tails", type=int, default=1)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--random", type=int, default=0, help="so many long random histories")
-    parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    if asked.random:
-        return _wander(asked.random, asked.seed)
     names = CORE if asked.alphabet == "core" else tuple(LETTERS)
     for name in PLANS if asked.plan == "every" else (asked.plan,):
         found = explore(

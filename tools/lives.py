@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -219,8 +219,12 @@ def go_on(world: World, life: Life, seconds: float, day: Day) -> bool:
     return calm
 
 
-def reading(world: World, life: Life) -> Reading:
-    """What a board tells, with the noise of its measurements."""
+_ON: Mapping[str, Any] = {"charging_allowed": True, "discharging_allowed": True}
+
+
+def reading(world: World, life: Life, switches: Mapping[str, Any] = _ON) -> Reading:
+    """What a board tells, with the noise of its measurements; `switches`: what it tells of those,
+    before its own protection."""
     pack, noise = world.pack, world.draw.gauss
     cells = tuple(round(v + noise(0, 0.0015), 3) for v in pack.volts)
     probes: dict[str, float | None] = {
@@ -234,8 +238,9 @@ def reading(world: World, life: Life) -> Reading:
         "current": round(pack.current + noise(0, 0.05), 2),
         "soc": round(100 * min(1.0, sum(pack.soc) / len(pack.soc)), 1),
         "temperatures": {**probes, "mosfet": round(pack.mosfet + noise(0, 0.2), 1)},
-        "charging_allowed": not high,
-        "discharging_allowed": pack.protected != "low",
+        **switches,
+        "charging_allowed": not high and bool(switches["charging_allowed"]),
+        "discharging_allowed": pack.protected != "low" and bool(switches["discharging_allowed"]),
         "protections": (Condition.CELL_OVERVOLTAGE,) if high else (),
         "heater": pack.heater > 0,
         "conditions_known": True,

@@ -1,4 +1,4 @@
-"""Ordinary lives of batteries under the policies, and real faults, judged by a second pack model.
+"""Ordinary lives of batteries under policies that act, and real faults, on a second pack model.
 
     python tools/ordinary_life.py [--days N] [--every] [--faults N] [--only NAME] [--jobs N]
 
@@ -6,7 +6,9 @@ Each life is a month of what owners do (`lives.py`): full charges to the data sh
 kettles, an inverter that starts, a heater, the sun on one probe, a radio that drops out, a morning
 at 2 °C. None may stop or latch anything, link rules included. Each fault must open the path that it
 concerns, in time, whatever its size, the charge it begins at, and the radio. The loop is closed:
-what the policies open is open, and a charger that obeys gets their limits.
+what the policies hold goes through ledger and reconciler to the switches of a simulated board
+(`acting_board.py`), what is off is off, and a charger that obeys gets the limits. A month of
+ordinary life may write a switch four times a day at most.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from acting_board import PATHS, ActingBoard
 from bmslink.control import Battery, Engine, Mode, PolicySet, Severity
 from bmslink.control.decide.catalogue import default_policies
 from bmslink.control.files import parse_policies
@@ -34,6 +37,8 @@ __all__ = ["FAULTS", "LIVES", "Fault", "Life", "Outcome", "Result", "live", "suf
 _ALL = (Mode.SHADOW, Mode.ENFORCE)
 _SETTLED, _CALM = 600.0, 30.0  # s: after so long without anything new, so long between readings
 _AROUND = 60.0  # s before and after a drop-out of the radio, in which every poll is made
+MOST_WRITES = 4
+"""Switch writes a day."""
 _LAST = {"lfp": 3.75, "nmc": 4.30, "lto": 2.85}
 """V of a cell that no fault may bring about."""
 
@@ -50,11 +55,16 @@ class Result:
     """Polls that nobody answered."""
     highest: float = 0.0
     """Of a cell, V."""
+    writes: int = 0
+    """Of switches, in the day with the most of them."""
+    alarms: Counter[str] = field(default_factory=Counter)
+    """What acts said about the switches, by what it is."""
 
     @property
     def quiet(self) -> bool:
-        """Nothing was stopped, latched or opened."""
-        return not (+self.stops or +self.latches or +self.opened)
+        """Nothing was stopped, latched or opened, and switches were left alone."""
+        opened = +self.stops or +self.latches or +self.opened
+        return not opened and self.writes <= MOST_WRITES
 
 
 # ------------------------------------------------------------------------------------ one life
@@ -86,7 +96,8 @@ class _Loop:
         self._gone = (math.inf, math.inf)
         """The next drop-out of the radio, from when to when."""
         self._drop_out(0.0)
-        self.allowed = {"charge": True, "discharge": True}
+        self.board = ActingBoard(draw=random.Random(seed), capacity=life.capacity)
+        self._alive = dict.fromkeys(PATHS, True) if life.obeys else {}
 
     def _drop_out(self, now: float) -> None:
         """When the radio is gone next."""
@@ -110,9 +121,11 @@ class _Loop:
         self.result.highest = max(self.result.highest, *pack.volts)
         if self._gone[0] <= world.now < self._gone[1]:
             self.result.silent += 1
+            told = None
             decision = self.engine.tick(world.now)
         else:
-            decision = self.engine.step(reading(world, life), world.now)
+            told = reading(world, life, self.board.shown())
+            decision = self.engine.step(told, world.now)
         if calm is not self._calm and not self.every:
             self._calm = calm
             self.engine.retime(_CALM if calm else life.poll)
@@ -121,12 +134,12 @@ class _Loop:
             if event.what in ("trip", "latch") and {"charge", "discharge"} & set(row.acts):
                 self.result.stops[event.policy] += row.severity >= Severity.TRIP
                 self.result.latches[event.policy] += event.what == "latch"
-        for path, open_before in self.allowed.items():
-            allowed = getattr(decision, path).allowed
-            self.result.opened[path] += open_before and not allowed
-            self.allowed[path] = allowed
-        pack.charge_open = not decision.charge.allowed
-        pack.discharge_open = not decision.discharge.allowed
+        before = dict(self.board.on)
+        self.board.cycle(decision, told, world.now, self._alive)
+        for path, on in self.board.on.items():
+            self.result.opened[path] += before[path] and not on
+        pack.charge_open = not self.board.on["charge"]
+        pack.discharge_open = not self.board.on["discharge"]
         world.charger.ccl = decision.limits.ccl.value
         world.charger.cvl = decision.limits.cvl.value
 
@@ -136,6 +149,8 @@ def live(life: Life, days: float, seed: int, *, every: bool = True) -> Result:
     loop = _Loop(life, seed, every=every)
     while loop.world.now < days * DAY:
         loop.beat(life.day)
+    loop.result.writes = loop.board.most_in_a_day()
+    loop.result.alarms = loop.board.said
     return loop.result
 
 
@@ -271,7 +286,7 @@ def suffer(fault: Fault, seed: int) -> Outcome:
     took = max(0.0, loop.world.now - began) if loop.result.opened[fault.path] else math.inf
     for _ in range(60):  # and it stays open
         loop.beat(fault.break_)
-    opened = not loop.allowed[fault.path] and loop.result.highest < _LAST[life.kind]
+    opened = not loop.board.on[fault.path] and loop.result.highest < _LAST[life.kind]
     return Outcome(
         opened and took <= fault.within + _RADIO * bool(life.lost), took, loop.result.highest
     )
@@ -314,10 +329,11 @@ def main(arguments: list[str]) -> int:
         suffered = pool.map(partial(_suffered, seeds=seeds), faults)
         for name, (found, took) in zip(lives, lived, strict=True):
             bad += not found.quiet
+            told = +found.stops | +found.latches | +found.alarms
             print(
                 f"{name:<34} {chosen.days:g} days, {found.samples} samples, {found.silent} lost: "
-                f"{found.stops.total()} stops, {found.latches.total()} latches "
-                f"{dict(+found.stops | +found.latches) or ''} ({took:.0f} s)",
+                f"{found.stops.total()} stops, {found.latches.total()} latches, "
+                f"{found.writes} switch writes {dict(told) or ''} ({took:.0f} s)",
                 flush=True,
             )
         for name, outcomes in zip(faults, suffered, strict=True):

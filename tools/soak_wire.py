@@ -130,6 +130,8 @@ class Wire(Generic[_S]):
         self.events: Counter[str] = Counter()
         self.changes: Counter[str] = Counter()
         self.decision: Decision | None = None
+        self.reading: Reading | None = None
+        """Of the last beat, as it came; `None`: none did."""
         self.when: dict[str, float] = {}
         self._gone_until = 0.0
         self._beats_since = 0
@@ -152,11 +154,13 @@ class Wire(Generic[_S]):
         self.samples += 1
         if self.silent or self._unheard():
             self.lost += 1
+            self.reading = None
             return self._take(self.engine.tick(self.now))
         reading = self._noisy(self.pack.truth())
         if self.random.random() < CORRUPTION:
             self.corrupted += 1
             reading = self._wild(reading)
+        self.reading = reading
         return self._take(self.engine.step(reading, self.now))
 
     def run(self, seconds: float) -> Iterator[Decision]:

@@ -5,7 +5,8 @@
 For each row that withdraws a permit, an hour in which what it judges lies at its trip, and, once it
 has tripped, an hour in which it lies at its release: measured once a second with noise several
 times that of a board. All policies act, and nothing carries the limits out, so that a limit of 0
-moves a switch too. Counted are the changes of each permit.
+moves a switch too. Counted are the changes of each permit, and the commands that ledger and
+reconciler make of them, repeats included.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from acting_board import ActingBoard
 from bmslink.control import Battery, Decision, Engine, Mode, Severity
 from bmslink.control.decide.catalogue import default_policies
 from bmslink.control.decide.compile import compile_policies
@@ -26,7 +28,7 @@ from bmslink.model import Reading
 __all__ = ["ENDS", "MOST", "Hour", "hours", "spend"]
 
 MOST = 2
-"""Changes of one permit in an hour."""
+"""Changes of one permit in an hour, and commands to one switch."""
 ENDS = ("trip", "release")
 _CELLS = 4
 _BATTERY = Battery(
@@ -130,7 +132,9 @@ def hours() -> Iterator[Hour]:
             yield from (Hour(name, end) for end in ENDS)
 
 
-def _reading(hour: Hour, value: float, now: float, draw: random.Random) -> Reading:
+def _reading(
+    hour: Hour, value: float, now: float, draw: random.Random, switches: Mapping[str, Any]
+) -> Reading:
     """A healthy pack, but for one value; at the top of its charge where the balancer is judged."""
     rule = _PLAN[hour.policy]
     top = hour.policy.startswith("balance_")
@@ -149,8 +153,7 @@ def _reading(hour: Hour, value: float, now: float, draw: random.Random) -> Readi
     return Reading(
         cell_voltages=cells,
         voltage=round(sum(cells), 2),
-        charging_allowed=True,
-        discharging_allowed=True,
+        **switches,
         conditions_known=True,
         uptime=now,
         raw={"current_sign": "reported"},
@@ -159,7 +162,7 @@ def _reading(hour: Hour, value: float, now: float, draw: random.Random) -> Readi
 
 
 def spend(hour: Hour, seed: int, poll: float = 1.0, noise: float = 1.0) -> Counter[str]:
-    """The changes of each permit in that hour."""
+    """The changes of each permit in that hour, and the commands to each switch."""
     draw = random.Random(f"{seed} {hour}")
     rule = _PLAN[hour.policy]
     trip, release = rule.trip * rule.sign, rule.release * rule.sign
@@ -168,27 +171,34 @@ def spend(hour: Hour, seed: int, poll: float = 1.0, noise: float = 1.0) -> Count
     inside = release + (release - trip)
     now = 0.0
     changes: Counter[str] = Counter()
+    board = ActingBoard(capacity=_BATTERY.capacity)
 
     def pass_time(value: float, seconds: float, spread: float) -> Iterator[Decision]:
         nonlocal now
         end = now + seconds
         while now < end:
             now += poll
-            yield engine.step(_reading(hour, draw.gauss(value, spread), now, draw), now)
+            told = _reading(hour, draw.gauss(value, spread), now, draw, board.shown())
+            decision = engine.step(told, now)
+            board.cycle(decision, told, now, {})
+            yield decision
 
     *_, last = pass_time(inside, 300.0, 0.0)
     if hour.end == "release":
         beyond = trip + 0.2 * (trip - release)
         *_, last = pass_time(beyond, 600.0, 0.0)
+    board.sent.clear()
     for decision in pass_time(trip if hour.end == "trip" else release, _HOUR, sigma):
         for permit in ("charge", "discharge", "balance"):
             changes[permit] += getattr(last, permit).allowed != getattr(decision, permit).allowed
         last = decision
+    for (name, _), count in board.sent.items():
+        changes[f"{name} commands"] += count
     return +changes
 
 
 def main(arguments: list[str]) -> int:
-    """Print each hour; 1 if a permit changed more than twice in one of them."""
+    """Print each hour; 1 if a permit or a switch moved more than twice in one of them."""
     parser = argparse.ArgumentParser(description="An hour of noise at each threshold.")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--poll", type=float, default=1.0, help="s between readings")
@@ -203,7 +213,7 @@ def main(arguments: list[str]) -> int:
         most = max(changes.values(), default=0)
         worst = max(worst, most)
         print(f"{hour!s:<50} {dict(changes) or 'no change'}{'  MORE' if most > MOST else ''}")
-    print(f"at most {worst} changes of a permit in an hour")
+    print(f"at most {worst} changes of a permit or commands to a switch in an hour")
     return 1 if worst > MOST else 0
 
 

@@ -49,13 +49,11 @@ __all__ = [
     "find_pin",
     "load_packs",
     "named",
-    "read_pin",
     "remember_chemistry",
     "remove",
 ]
 
 _NAME = re.compile(r"[^\W_][\w-]{0,63}")
-_LONGEST_PIN_FILE = 1024
 SYSTEM_FILE = Path("/etc/bmslink/bmslink.toml")  # of a system service, known to who may read it
 
 
@@ -80,6 +78,10 @@ class NamedPack:
     """The policy file, as written."""
     enforce: bool = False
     """Its policies act under the service, as far as a person approved them."""
+    untested: bool = False
+    """They may set switches that nobody has tried on a board."""
+    sink_command: str | None = None
+    """The program that gets their limits as JSON lines."""
 
 
 _Amps = Annotated[float, msgspec.Meta(gt=0, le=10000)]
@@ -97,6 +99,8 @@ class _Pack(msgspec.Struct, forbid_unknown_fields=True):
     slow_interval: SlowInterval | None = None
     policies: str | None = None
     enforce: bool = False
+    untested: bool = False
+    sink_command: str | None = None
 
 
 class _PacksFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -176,21 +180,6 @@ def find_pin(
         pack = find_pack(text)
         pin = pack.pin if pack is not None else None
     return Pin(pin, ask)
-
-
-def read_pin(path: str) -> str:
-    """The first line of a file that holds a pin. Raises `TargetError`; no message repeats what is
-    in the file."""
-    try:
-        with Path(path).open("rb") as file:
-            text = file.read(_LONGEST_PIN_FILE).decode().lstrip("\ufeff")
-    except (OSError, ValueError) as exc:  # ValueError: no text, or a name no file can have
-        why = exc.strerror if isinstance(exc, OSError) else "it holds no pin"
-        raise TargetError(f"The pin file {path} cannot be read: {why}.") from None
-    pin = text.partition("\n")[0].strip()
-    if not pin:
-        raise TargetError(f"The pin file {path} holds no pin: its first line is empty.")
-    return pin
 
 
 def _may_be_name(text: str) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 
 from bmslink.arguments import checked
@@ -32,7 +33,6 @@ from bmslink.registry import Served
 from bmslink.service_client import Lost
 from bmslink.service_errors import lost_change, lost_off
 from bmslink.service_forms import AdjustmentForm, PlanForm, fingerprint_of, in_form, of_form
-from bmslink.storage.journal import Journal
 
 __all__ = ["ServedChanges"]
 
@@ -67,7 +67,8 @@ class ServedChanges:
         self._board = board
 
     def function(self, name: str) -> Callable[..., Any]:
-        """The one that does what this function of `config` does."""
+        """The one that does what this function of `config` does; `drill` and `orphans` give plain
+        values."""
         found: dict[str, Callable[..., Any]] = {
             "adjust": self.adjust,
             "apply": self.apply,
@@ -75,8 +76,10 @@ class ServedChanges:
             "draft": self.draft,
             "draft_adjustment": self.draft_adjustment,
             "draft_undo": self.draft_undo,
+            "drill": partial(self._call, "drill"),
             "left_behind": self.left_behind,
             "open_change": self.open_change,
+            "orphans": partial(self._call, "look", {"what": "orphans"}),
             "rehearse_switch": self.rehearse_switch,
             "resume": self.resume,
             "switch": self.switch,
@@ -84,7 +87,7 @@ class ServedChanges:
             "unfinished": self.unfinished,
             "verify": self.verify,
         }
-        return found[name]
+        return partial(_do, found[name])
 
     async def _call(self, road: str, request: Mapping[str, Any]) -> Any:
         self._board.require_version()
@@ -114,11 +117,9 @@ class ServedChanges:
         waive: Collection[str] = (),
         chemistry: str | None = None,
         settings: SettingsMap | None = None,
-        journal: Journal | None = None,
     ) -> Plan:
         """As `config.draft`."""
         del settings  # the service has its own
-        _own_journal(journal)
         request = _request(wanted, raw, switches, waive, self._cells(chemistry))
         found = of_form(PlanForm, _form(await self._call("plan", request)))
         plan = found.plan(wanted, raw, switches=switches, waive=frozenset(waive), stated=chemistry)
@@ -142,7 +143,6 @@ class ServedChanges:
         waive: Collection[str] = (),
         chemistry: str | None = None,
         settings: SettingsMap | None = None,
-        journal: Journal | None = None,
     ) -> Plan:
         """As `config.draft_undo`."""
         return await self.draft(
@@ -151,7 +151,6 @@ class ServedChanges:
             waive=waive,
             chemistry=chemistry,
             settings=settings,
-            journal=journal,
         )
 
     @checked()
@@ -160,11 +159,9 @@ class ServedChanges:
         plan: Plan,
         *,
         confirm: Callable[[Plan], bool] | None = None,
-        journal: Journal | None = None,
         command: str = "",
     ) -> Outcome:
         """As `config.apply`."""
-        _own_journal(journal)
         if plan.blocked:
             told = " ".join(check.sentence for check in plan.blocked)
             raise GateError(f"Nothing was sent. {told}", plan.checks)
@@ -199,13 +196,10 @@ class ServedChanges:
         keep_changed: bool = False,
         waive: Collection[str] = (),
         chemistry: str | None = None,
-        journal: Journal | None = None,
         command: str = "",
     ) -> Outcome:
         """As `config.undo`."""
-        plan = await self.draft_undo(
-            keep_changed=keep_changed, waive=waive, chemistry=chemistry, journal=journal
-        )
+        plan = await self.draft_undo(keep_changed=keep_changed, waive=waive, chemistry=chemistry)
         return await self.apply(plan, command=command)
 
     @checked()
@@ -217,10 +211,8 @@ class ServedChanges:
         agreed: bool = False,
         waive: Collection[str] = (),
         confirm: Callable[[str], bool] | None = None,
-        journal: Journal | None = None,
     ) -> Outcome:
         """As `config.resume`."""
-        _own_journal(journal)
         odd = None
         if confirm is not None and not keep:
             found = await self.cut_off_change()
@@ -238,36 +230,29 @@ class ServedChanges:
     # ------------------------------------------------------------------------------ what is known
 
     @checked()
-    async def verify(self, *, journal: Journal | None = None) -> Verification:
+    async def verify(self) -> Verification:
         """As `config.verify`."""
-        _own_journal(journal)
         return of_form(Verification, await self._call("look", {"what": "verify"}))
 
     @checked()
-    async def cut_off_change(self, journal: Journal | None = None) -> CutOff | None:
+    async def cut_off_change(self) -> CutOff | None:
         """As `config.cut_off_change`."""
-        _own_journal(journal)
         found = await self._call("look", {"what": "cut off"})
         return None if found is None else of_form(CutOff, found)
 
     @checked()
-    async def unfinished(self, journal: Journal | None = None) -> str | None:
+    async def unfinished(self) -> str | None:
         """As `config.unfinished`."""
-        _own_journal(journal)
         found = await self._call("look", {"what": "unfinished"})
         return found if isinstance(found, str) else None
 
-    def open_change(
-        self, identity: Identity | None = None, *, journal: Journal | None = None
-    ) -> str | None:
+    def open_change(self, identity: Identity | None = None) -> str | None:
         """As `config.open_change`."""
         del identity
-        _own_journal(journal)
         return self._board.open_change
 
-    def left_behind(self, *, journal: Journal | None = None) -> str:
+    def left_behind(self) -> str:
         """As `config.left_behind`: what was begun goes on in the service."""
-        del journal
         word = self._board.target.word
         return (
             "Interrupted here only: what the service has begun it ends or sets back. `bmslink "
@@ -277,11 +262,8 @@ class ServedChanges:
     # ----------------------------------------------------------------------- switches, clock, SOC
 
     @checked()
-    async def switch(
-        self, command: Command, *, waive: Collection[str] = (), journal: Journal | None = None
-    ) -> Outcome:
+    async def switch(self, command: Command, *, waive: Collection[str] = ()) -> Outcome:
         """As `config.switch`. Off is the one wish that a service of any version takes."""
-        _own_journal(journal)
         request = {"switch": str(command.switch), "on": command.on, "waive": sorted(waive)}
         word = self._board.target.word
         if command.on:
@@ -293,10 +275,9 @@ class ServedChanges:
 
     @checked()
     async def rehearse_switch(
-        self, command: Command, *, waive: Collection[str] = (), journal: Journal | None = None
+        self, command: Command, *, waive: Collection[str] = ()
     ) -> list[bytes]:
         """As `config.rehearse_switch`."""
-        _own_journal(journal)
         request = {
             "switch": str(command.switch),
             "on": command.on,
@@ -313,10 +294,8 @@ class ServedChanges:
         now: bool = False,
         waive: Collection[str] = (),
         chemistry: str | None = None,
-        journal: Journal | None = None,
     ) -> AdjustmentPlan:
         """As `config.draft_adjustment`."""
-        _own_journal(journal)
         cells = self._cells(chemistry)
         request = _adjustment(wish.clock, wish.soc, now, waive, cells)
         found = of_form(AdjustmentForm, _form(await self._call("adjustment", request)))
@@ -324,9 +303,8 @@ class ServedChanges:
         return replace(made, plan=self._named(made.plan))
 
     @checked()
-    async def adjust(self, plan: AdjustmentPlan, *, journal: Journal | None = None) -> Outcome:
+    async def adjust(self, plan: AdjustmentPlan) -> Outcome:
         """As `config.adjust`."""
-        _own_journal(journal)
         if plan.plan.blocked:
             told = " ".join(check.sentence for check in plan.plan.blocked)
             raise GateError(f"Nothing was sent. {told}", plan.plan.checks)
@@ -342,12 +320,14 @@ def _form(shown: object) -> object:
     return shown.get("form") if isinstance(shown, dict) else None
 
 
-def _own_journal(journal: Journal | None) -> None:
+def _do(does: Callable[..., Any], /, *args: Any, journal: object = None, **kwargs: Any) -> Any:
+    """Do it. No function takes a journal here: it is the service's."""
     if journal is not None:
         raise UsageError(
             "A service owns this pack and writes its changes into its own journal: leave `journal` "
             "out. Nothing was sent."
         )
+    return does(*args, **kwargs)
 
 
 def _request(

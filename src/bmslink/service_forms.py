@@ -31,6 +31,7 @@ __all__ = [
     "AdjustmentForm",
     "AdjustmentRequest",
     "ChangeRequest",
+    "DrillRequest",
     "PlanForm",
     "ResumeRequest",
     "SwitchRequest",
@@ -71,6 +72,17 @@ class SwitchRequest(Form):
     waive: list[str] = msgspec.field(default_factory=list)
     dry_run: bool = False
     """Only the frames are wanted."""
+
+
+class DrillRequest(Form):
+    """Switches are tried."""
+
+    switches: list[str] = msgspec.field(default_factory=list)
+    """Those alone; none: all that can be drilled."""
+    host_power: str | None = None
+    waive: list[str] = msgspec.field(default_factory=list)
+    agreed: list[str] | None = None
+    """The switches that a person agreed to; `None`: it is only asked which they would be."""
 
 
 class AdjustmentRequest(Form):

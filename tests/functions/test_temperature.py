@@ -37,9 +37,25 @@ async def test_the_load_is_limited_in_the_heat_and_cut_beyond(protocol: str) -> 
         assert "discharge_overtemperature" in bench.switch("discharge")["holders"]
 
 
-@pytest.mark.parametrize("celsius", [-19.0, -10.0, 25.0, 45.0])
-async def test_what_a_pack_bears_opens_no_discharge(celsius: float) -> None:
-    async with enforced("jbd") as bench:
-        bench.pack.set_temperature("cell_1", celsius)
-        assert await bench.stays(lambda: bench.on("discharge"), 60)
-        assert bench.on("charge") is (celsius > 3)
+@pytest.mark.parametrize("protocol", VENDORS)
+async def test_down_to_minus_20_degrees(protocol: str) -> None:
+    """Charging ends at 3 °C, a load goes on to -20 °C."""
+    async with enforced(protocol) as bench:
+        for celsius, charge in ((25.0, True), (4.0, True), (-5.0, False), (-18.0, False)):
+            bench.pack.set_temperature("cell_1", celsius)
+
+            def right(charge: bool = charge) -> bool:
+                return bench.on("charge") is charge and bench.on("discharge")
+
+            await bench.until(right, 30)
+            assert await bench.stays(right, 40), celsius
+
+
+@pytest.mark.parametrize("protocol", VENDORS)
+async def test_at_60_degrees_nothing_flows(protocol: str) -> None:
+    async with enforced(protocol) as bench:
+        bench.pack.set_temperature("cell_1", 48.0)
+        assert await bench.stays(lambda: bench.on("discharge"), 15)
+        bench.pack.set_temperature("cell_1", 60.0)
+        await bench.until(lambda: not bench.on("charge") and not bench.on("discharge"), 30)
+        assert await bench.stays(lambda: not bench.on("charge") and not bench.on("discharge"), 120)

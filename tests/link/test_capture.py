@@ -483,6 +483,7 @@ def test_no_damage_lets_a_jk_password_into_a_recording(what: str, stream: bytes,
     assert b"JK-PB2A16S20P" in kept
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize("cut", [0, 40, 250, 280])
 def test_no_damage_lets_a_jk_nw_password_into_a_recording(cut: int) -> None:
     tag = FULL.index(b"\xb2" + bytes(10))

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import logging
 import socket
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from asgi_support import ask
+from receiver import SECRET, receiving
 
 from bmslink.errors import TargetError
 from bmslink.events import EventSeverity
@@ -26,52 +24,11 @@ from bmslink.runtime.api.app import make_app
 from bmslink.runtime.service import Service
 from bmslink.runtime.service_file import load_plan
 
-SECRET = "tok-SECRET-en"
-
-
-class Server(ThreadingHTTPServer):
-    """Answers with what `answers` says next, else 200; keeps what came."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.came = []
-        self.headers = []
-        self.answers = []
-
-    def url(self, scheme="http"):
-        return f"{scheme}://127.0.0.1:{self.server_port}/hook/{SECRET}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["content-length"]))
-        status = self.server.answers.pop(0) if self.server.answers else 200
-        if status == "drip":
-            with contextlib.suppress(OSError):
-                for byte in b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 1000:
-                    self.wfile.write(bytes([byte]))
-                    time.sleep(0.02)
-            return
-        if status == 200:
-            self.server.came.append(json.loads(body))
-            self.server.headers.append(dict(self.headers))
-        self.send_response(status)
-        self.send_header("location", "http://127.0.0.1:1/elsewhere")
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *arguments):
-        pass
-
 
 @pytest.fixture
 def server():
-    with Server() as found:
-        threading.Thread(target=found.serve_forever, args=(0.01,), daemon=True).start()
+    with receiving() as found:
         yield found
-        found.shutdown()
 
 
 @pytest.fixture

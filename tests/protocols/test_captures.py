@@ -100,7 +100,6 @@ def test_whole_frames_are_frames_and_damaged_ones_are_refused(path: Path) -> Non
             assert framer.skipped, f"piece {number}"
 
 
-@pytest.mark.uncounted
 @each_capture
 def test_frames_and_payloads_build_again_to_the_byte(path: Path) -> None:
     header, pieces = opened(path)

@@ -1,4 +1,5 @@
-"""The fast reader gives exactly what construct's own parse gives."""
+"""The fast reader gives exactly what construct's own parse gives, the fast writer what its build
+gives."""
 
 from __future__ import annotations
 
@@ -36,8 +37,8 @@ from bmslink.errors import FrameError
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Options
 from bmslink.protocols.common import rtu
-from bmslink.protocols.common.derive import fixed, reader
-from bmslink.protocols.common.fields import fields_of, parse, scaled
+from bmslink.protocols.common.derive import UNFIT, fixed, reader, writer
+from bmslink.protocols.common.fields import build, fields_of, parse, scaled
 from bmslink.protocols.daly.a5 import codec as daly_a5_codec
 from bmslink.protocols.daly.a5 import layouts as daly_a5_layouts
 from bmslink.protocols.daly.registers import d2 as daly_d2
@@ -211,6 +212,13 @@ def test_equal_on_captures(number: int) -> None:
             fast(data[: layout.sizeof() - 1])
 
 
+def written(layout: Any, values: Any) -> bytes:
+    """By the fast writer, which every layout with a fast reader has."""
+    fast = writer(layout)
+    assert fast is not None
+    return fast(values)
+
+
 def same(layout: Any, payload: bytes) -> None:
     """Both give the same values of the same types, or both refuse."""
     fast = reader(layout)
@@ -221,8 +229,9 @@ def same(layout: Any, payload: bytes) -> None:
         with pytest.raises(ValueError):
             fast(payload)
     else:
-        assert repr(fast(payload)) == repr(expected)
-        assert layout.build(fast(payload)) == layout.build(expected)
+        values = fast(payload)
+        assert repr(values) == repr(expected)
+        assert written(layout, values) == layout.build(expected)
 
 
 @pytest.mark.slow
@@ -241,6 +250,49 @@ def test_equal_on_anything(data: st.DataObject) -> None:
     layout = data.draw(st.sampled_from(list(FIXED)))
     size = layout.sizeof()
     same(layout, data.draw(st.binary(min_size=max(0, size - 1), max_size=size + 1)))
+
+
+ODD: tuple[Any, ...] = (
+    None, True, -1, 0, 255, 256, 1 << 40, 2.5, -0.0004, float("nan"), float("inf"), "12", b"", b"1",
+    bytearray(b"12"), [], [1], (1, 2), {}, {0: 1, 1: 2},
+)  # fmt: skip
+"""Values that most fields cannot hold."""
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to everything in some values."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, item in inner:
+        yield (*path, key)
+        if isinstance(item, dict | list):
+            yield from places(item, (*path, key))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_values_that_do_not_fit_are_built_or_refused_as_construct_does(data: st.DataObject) -> None:
+    layout = data.draw(st.sampled_from([layout for layout in FIXED if layout.subcons]))
+    values = parse(layout, with_constants(layout, bytes(layout.sizeof())), "test")
+    *way, last = data.draw(st.sampled_from(list(places(values)) or [()])) or (None,)
+    holder: Any = values
+    for key in way:
+        holder = holder[key]
+    what = data.draw(st.sampled_from(["other", "gone", "more", "tuple"]))
+    if what == "other" or last is None:
+        holder[last] = data.draw(st.sampled_from(ODD))
+    elif what == "gone":
+        del holder[last]
+    elif what == "tuple":
+        holder[last] = tuple(holder[last]) if isinstance(holder[last], list) else holder[last]
+    elif isinstance(holder[last], list):
+        holder[last].append(0)
+    try:
+        expected = layout.build(values)
+    except (ConstructError, *UNFIT) as error:
+        with pytest.raises((FrameError, *[type(error)] * isinstance(error, ValueError))):
+            build(layout, values, "test")
+    else:
+        assert build(layout, values, "test") == expected
 
 
 @given(st.binary(min_size=8, max_size=8))
@@ -265,6 +317,17 @@ def test_what_only_construct_can_parse_is_left_to_it() -> None:
         Byte,
     ):
         assert reader(layout) is None
+        assert writer(layout) is None
+
+
+def test_bytes_are_neither_cut_nor_filled_up() -> None:
+    layout = Struct("name" / Bytes(3))
+    assert build(layout, {"name": b"abc"}, "test") == b"abc"
+    for wrong in (b"ab", b"abcd", "abc"):
+        with pytest.raises(UNFIT):
+            written(layout, {"name": wrong})
+        with pytest.raises(FrameError, match="cannot be built"):
+            build(layout, {"name": wrong}, "test")
 
 
 def test_fields_of_a_struct() -> None:
@@ -291,6 +354,13 @@ def test_constants_scales_and_arrays() -> None:
         "temperature": -30.0,
         "kelvin": [22.3],
     }
+    assert written(layout, values) == build(layout, values, "test") == data
+    assert written(layout, {**values, "start": None, "cells": (3.3, 3.301)}) == data
+    for wrong in ({"start": b"\xde"}, {"cells": [3.3]}, {"cells": [3.3] * 3}, {"temperature": 300}):
+        with pytest.raises(UNFIT):
+            written(layout, values | wrong)
+        with pytest.raises(FrameError, match="cannot be built"):
+            build(layout, values | wrong, "test")
     with pytest.raises(FrameError, match="start is de"):
         parse(layout, b"\xde" + data[1:], "test")
     with pytest.raises(FrameError, match="12 bytes"):
@@ -309,6 +379,7 @@ def test_structs_within_and_values_that_are_given() -> None:
         "end": {"code": 9},
         "id": 7,
     }
+    assert written(layout, values) == bytes.fromhex("0a010ce4 0a020ce5 09")
     with pytest.raises(FrameError, match="mark is 0b"):
         parse(layout, bytes.fromhex("0a010ce4 0b020ce5 09"), "test")
 

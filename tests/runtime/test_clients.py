@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgi_support import ask
 
 import bmslink
 from bmslink.board import Board
@@ -17,6 +18,7 @@ from bmslink.errors import GateError, LinkClosed, VerifyError
 from bmslink.link.transport import parse_target
 from bmslink.model import Switch
 from bmslink.runtime.acting.people import ActingWish
+from bmslink.runtime.api.app import make_app
 from bmslink.runtime.clients.client_job import ClientJob
 from bmslink.runtime.jobs import PackJobs
 from bmslink.runtime.lending import Lending
@@ -108,8 +110,9 @@ async def test_a_pack_without_policies_is_stopped_held_off_and_reset(protocol: s
         assert house.status()["acting"] is None
 
 
-async def test_a_stop_waits_for_no_change_and_fetches_a_lent_line() -> None:
-    pack = SimulatedPack("jbd", cells=4)
+@pytest.mark.parametrize("protocol", VENDORS)
+async def test_a_stop_waits_for_no_change_and_fetches_a_lent_line(protocol: str) -> None:
+    pack = SimulatedPack(protocol, cells=4)
     async with served(pack.target) as house:
         lending = Lending(house, 600, "a tool")
         lines = lending.lines()
@@ -119,7 +122,16 @@ async def test_a_stop_waits_for_no_change_and_fetches_a_lent_line() -> None:
         assert "done" in (await act(house, "stop"))[-1]
         assert switches(pack) == (False, False)
         assert asyncio.get_running_loop().time() - began < 10
-        assert [line async for line in lines][-1]["done"]["reason"] == "off"
+        end = [line async for line in lines][-1]
+        assert end["done"] == {"reason": "off", "drift": []}, "what we switched off is no drift"
+
+
+async def test_a_board_whose_switches_nobody_can_set_is_not_called_off() -> None:
+    async with served("sim://jk-bus?cells=4") as house:
+        (*_, end) = await act(house, "stop")
+        assert end["kind"] == GateError.__name__
+        assert end["error"].startswith("Nothing was sent: charge and discharge")
+        assert house.status()["acting"]["stopped"] is None
 
 
 async def test_what_does_not_read_back_as_off_is_said() -> None:
@@ -141,6 +153,24 @@ async def test_without_policies_and_without_a_stop_there_is_nothing_to_reset() -
             assert end["kind"] == GateError.__name__
             assert why in end["error"]
         assert house.status()["acting"] is None
+
+
+async def test_a_program_confirms_another_board_by_the_interface() -> None:
+    plug = Plug("/dev/house")
+    plug.insert("jk02", seed=1)
+    async with served("jk02+serial:///dev/house", plug) as house:
+        plug.pull()
+        plug.insert("jk02", seed=2)
+        await asyncio.sleep(30)
+        assert house.health.state == "replaced"
+        service = Service(ServicePlan(()))
+        service._packs["house"] = house
+        app = make_app(service)
+        for confirmed in (True, False):
+            told = await ask(app, "POST", "/api/v1/packs/house/confirm", {})
+            assert told.values["done"] == {"confirmed": confirmed}
+        await asyncio.sleep(5)
+        assert house.health.state == "ok"
 
 
 # ------------------------------------------------------------------------------ while it is busy

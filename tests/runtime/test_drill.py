@@ -18,9 +18,11 @@ from bmslink.runtime.acting.drill import Drill, DrillReport
 from bmslink.runtime.acting.orphans import Orphans, orphans
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.start import lock_acting
+from bmslink.served_board import ServedBoard
 from bmslink.storage.journal import Journal
 from bmslink.testing import SimulatedPack
 from cli_support import Cli
+from served_support import served, until
 
 
 @pytest.fixture(autouse=True)
@@ -211,3 +213,43 @@ def test_the_commands(capsys: pytest.CaptureFixture[str]):
     assert found["drill"]["switches"][0]["switch"] == "charge"
     clear = cli("control", "status", "--orphans", quick)
     assert (clear.code, "holds nothing off" in clear.out) == (0, True)
+
+
+async def test_a_served_pack_is_drilled_by_its_service() -> None:
+    """Asked for as without one: first what would be switched, then it; and what is off is told by
+    the ledger and the journal of the service."""
+    pack = SimulatedPack("jbd", cells=4, load=0.0)
+    async with served(pack.target) as service, bmslink.connect(pack.target) as device:
+        assert isinstance(device.board, ServedBoard)
+        plan = Drill(device.board)
+        await plan.prepare()
+        assert plan.tried == ("charge", "balance")
+        assert "host_power" in plan.left["discharge"]
+        report = await plan.run()
+        assert report.passed
+        assert [row.result for row in report.rows] == ["left_out", "passed", "passed"]
+        assert pack.counters["commands"] == 4
+        assert not (await orphans(device.board)).rows
+        served_pack = next(iter(service.packs.values()))
+        await served_pack.act(ActingWish(do="stop"), "anna")
+        found = (await orphans(device.board)).rows
+        assert {(row.by, row.source) for row in found} == {("emergency stop", "ledger")}
+        assert all(row.command.startswith("bmslink control reset ") for row in found)
+        with pytest.raises(GateError, match="it was stopped"):
+            await Drill(device.board).prepare()
+
+
+async def test_an_off_ends_a_drill_of_a_service_and_is_not_undone_by_it() -> None:
+    pack = SimulatedPack("jbd", cells=4, load=0.0)
+    async with served(pack.target) as service, bmslink.connect(pack.target) as device:
+        plan = Drill(device.board, switches=[Switch.CHARGE])
+        await plan.prepare()
+        running = asyncio.create_task(plan.run())
+        await until(lambda: not pack.truth().charge_switch)  # the drill has switched it off
+        await next(iter(service.packs.values())).act(ActingWish(do="stop", why="smoke"), "anna")
+        report = await running
+        assert not report.passed
+        assert "Somebody switched off meanwhile" in report.rows[0].why
+        await asyncio.sleep(30)
+        assert not pack.truth().charge_switch
+        assert not pack.truth().discharge_switch

@@ -216,8 +216,10 @@ async def scraped(port):
     """All values of one scrape of the pack that is read, once there is one."""
     names = "pack_(voltage_volts|current_amperes|power_watts|charge_ratio|reading_timestamp_.*)"
     expression = f'{{__name__=~"bmslink_({names}|cell_voltage_volts|temperature_celsius)"}}'
-    for _ in range(100):
-        result = await asyncio.to_thread(query, port, expression)
+    for _ in range(300):
+        result = None
+        with contextlib.suppress(OSError):  # it listens before it answers
+            result = await asyncio.to_thread(query, port, expression)
         if result:
             assert {series["metric"]["pack"] for series in result} == {"van"}
             return {name(series["metric"]): float(series["value"][1]) for series in result}

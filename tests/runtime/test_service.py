@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +23,7 @@ from bmslink.runtime.service_file import PackPlan, PolicyFile, ServicePlan
 from bmslink.storage.state import StateFolder
 from control_support import LFP
 from plugs import Plug, plugged_board
+from served_support import until
 from service_support import serving
 
 
@@ -380,6 +382,62 @@ async def test_a_full_disk_stops_nothing_and_is_said_once(
         (tmp_path / "journal").unlink()
         await asyncio.sleep(100)
         assert list((tmp_path / "state" / "packs").glob("*.json"))
+
+
+@pytest.mark.real_time
+async def test_a_disk_that_hangs_keeps_no_pack_from_being_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And its policies judge nothing before they know what they knew."""
+    back = threading.Event()
+
+    def load(self: StateFolder, name: str) -> dict[str, Any] | None:
+        back.wait(30)
+        return loaded(self, name)
+
+    loaded = StateFolder.load
+    monkeypatch.setattr(StateFolder, "load", load)
+    bench = Bench(plan_of("a", interval=0.1, policies=POLICIES))
+    bench.plugs["a"].insert("jbd")
+    try:
+        async with bench.running():
+            pack = bench.service.packs["a"]
+            await until(lambda: len(bench.times("a")) >= 5, 10)
+            assert pack.decision is not None and pack.decision.stale
+            assert not pack.judge.begun
+            back.set()
+            await until(lambda: permitted(bench, "a"), 10)
+            assert bench.what("a").count("trouble") == 1
+    finally:
+        back.set()
+
+
+async def test_rules_about_balancing_alone_wear_out_no_flash_card(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    saves = []
+
+    def save(self: StateFolder, name: str, *about: Any) -> None:
+        saves.append(name)
+        return saved(self, name, *about)
+
+    saved = StateFolder.save
+    monkeypatch.setattr(StateFolder, "save", save)
+    bench = Bench(plan_of("a", policies=POLICIES))
+    pack = bench.plugs["a"].insert("jbd").pack
+    async with bench.running():
+        await asyncio.sleep(120)
+        decision = bench.service.packs["a"].decision
+        assert decision is not None and decision.verdicts
+        assert all(verdict.policy.startswith("balance") for verdict in decision.verdicts)
+        saves.clear()
+        await asyncio.sleep(600)
+        assert len([name for name in saves if name.startswith("policies")]) <= 12, "one a minute"
+        pack.set_temperature("cell_1", 58.0)
+        await asyncio.sleep(60)
+        saves.clear()
+        await asyncio.sleep(100)
+        assert len([name for name in saves if name.startswith("policies")]) >= 9, "one in 10 s"
 
 
 async def test_a_restart_raises_no_limit_sooner_than_no_restart(tmp_path: Path) -> None:

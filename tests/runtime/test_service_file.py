@@ -44,6 +44,20 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+def test_what_acts_may_set_untried_switches_and_feed_a_command(config: Path) -> None:
+    keys = 'untested = true\nsink_command = "carry --out"\n'
+    config.write_text(WHOLE.replace("enforce = true\n", f"enforce = true\n{keys}"))
+    van, shed, _ = Service(load_plan()).packs.values()
+    assert (van.plan.untested, van.plan.sink_command) == (True, "carry --out")
+    assert van.judge.acting.waive == {"untested"}
+    assert [type(sink).__name__ for sink in van.judge.acting.sinks.sinks] == ["CommandSink"]
+    assert not shed.judge.acting.waive
+    assert not shed.judge.acting.sinks
+    config.write_text(WHOLE.replace("enforce = true\n", 'sink_command = "never \'ends"\n'))
+    with pytest.raises(TargetError, match=r"line 11: sink_command: .* is no command"):
+        load_plan()
+
+
 def test_a_whole_file(config: Path) -> None:
     plan = load_plan()
     assert [(p.name, p.interval, p.slow_interval) for p in plan.packs] == [

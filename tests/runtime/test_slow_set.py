@@ -77,3 +77,28 @@ async def test_packs_do_not_all_look_at_once() -> None:
                     seen.setdefault(name, loop.time())
     assert len(seen) == 12
     assert max(seen.values()) - min(seen.values()) > 30
+
+
+async def test_a_look_that_made_way_does_not_begin_again_at_once() -> None:
+    """A switch of a JK that is held off is asked for with every reading. Each time the look began
+    anew by forgetting who answers, and for ten minutes no other switch could be set."""
+    bench = Bench(plan_of("a", "jk02", slow_interval=30.0))
+    bench.plugs["a"].insert("jk02")
+    async with bench.running():
+        pack = bench.service.packs["a"]
+        await asyncio.sleep(20)
+        driver = pack.board.driver
+        forgets = 0
+        forget = driver.forget
+
+        def counted() -> None:
+            nonlocal forgets
+            forgets += 1
+            forget()
+
+        driver.forget = counted
+        for _ in range(100):
+            async with pack.turn() as board:
+                await board.settings()
+            await asyncio.sleep(0.4)
+        assert forgets <= 8

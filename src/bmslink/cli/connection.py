@@ -102,8 +102,9 @@ def connect_all(
     """
     from bmslink.cli.progress import show_progress
     from bmslink.cli.verbosity import start_logging, wire_log
-    from bmslink.packs import find_pack, find_pin, read_pin
+    from bmslink.packs import find_pack, find_pin
     from bmslink.served_board import ServedBoard, board_at
+    from bmslink.storage.credentials import read_pin
 
     start_logging(session)
     each = [(text, found) for text in some_targets(targets) for found in options.endpoints(text)]

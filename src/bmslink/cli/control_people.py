@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["emergency_stop", "override", "reset", "resume"]
 
+_TAKEN = 3.0
+"""How long the service may take to say that it has the wish, s."""
 Target = Annotated[str, typer.Argument(metavar="TARGET", help="The pack.")]
 Why = Annotated[str, typer.Option(metavar="TEXT", help="Why, for the journal.")]
 
@@ -126,9 +128,12 @@ async def _do(
     from bmslink.errors import GateError, LinkTimeout, PortBusy
     from bmslink.runtime.acting.direct import do_directly
     from bmslink.runtime.acting.mailbox import ask_run, run_of
+    from bmslink.served_board import ServedBoard
     from bmslink.storage.journal import actor_name
 
     device = connect_one(session, target, connection)
+    if isinstance(device, ServedBoard):
+        device.introduce(session.say)
     endpoint, who = device.target, actor_name()
     served = await _by_service(endpoint, wish)
     if served is not None:
@@ -168,8 +173,9 @@ async def _by_service(endpoint: Endpoint, wish: ActingWish) -> list[str] | None:
         return None
     client = ServiceClient(served.service, str(endpoint))
     path = f"/api/v1/packs/{quote(served.name, safe='')}/acting"
-    status, found = await client.ask("POST", path, wish.to_dict())
-    if status != 200:
+    # in lines, with signs of life: reading an off back may take longer than an answer may
+    found = await client.end_of(path, wish.to_dict(), first=_TAKEN, progress=lambda *_: None)
+    if "error" in found:
         raise error_of(found)
     done = found.get("done")
     inner = done.get("done") if isinstance(done, dict) else None

@@ -56,7 +56,8 @@ def command(
     from bmslink.cli.loop import run
     from bmslink.cli.verbosity import start_logging
     from bmslink.discovery.scan import scan
-    from bmslink.packs import find_pin, read_pin
+    from bmslink.packs import find_pin
+    from bmslink.storage.credentials import read_pin
 
     session = o.session_of(ctx)
     if session.trace is not None:

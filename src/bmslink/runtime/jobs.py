@@ -22,6 +22,8 @@ from bmslink.config.plan import Plan
 from bmslink.errors import UsageError
 from bmslink.model import Command, Reading, Switch
 from bmslink.registry import running_version
+from bmslink.runtime.acting.drill import Drill
+from bmslink.runtime.acting.orphans import Orphans, orphans
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.clients.client_job import TellClient
 from bmslink.runtime.pack_task import ServedPack
@@ -29,6 +31,7 @@ from bmslink.service_forms import (
     AdjustmentForm,
     AdjustmentRequest,
     ChangeRequest,
+    DrillRequest,
     PlanForm,
     ResumeRequest,
     SwitchRequest,
@@ -42,7 +45,7 @@ __all__ = ["PackJobs", "hello"]
 
 _OLDEST = 60.0
 """A reading that is older, s, is no answer to who wants to know how the pack is."""
-_READS = "another program reads"
+_READS = "it is asked"
 _CHANGES = "a change is being made"
 
 
@@ -95,7 +98,7 @@ class PackJobs:
         """Do it in its turn; who has to wait for another command hears so."""
         pack = self._pack
         if pack.turns.doing is not None:
-            tell.note(f"{pack.turns.doing.sentence(pack.name)} This waits for that.")
+            tell.note(f"{pack.turns.doing.sentence()} This waits for that.")
         async with pack.turn(what) as board:
             board.on_progress = tell
             try:
@@ -133,10 +136,10 @@ class PackJobs:
             if newer and age < pack.plan.interval:
                 return latest
             if newer and doing is not None and age < _OLDEST:
-                tell.note(f"{doing.sentence(pack.name)} This reading is {age:.1f} s old.")
+                tell.note(f"{doing.sentence()} This reading is {age:.1f} s old.")
                 return latest
         if doing is not None:
-            tell.note(f"{doing.sentence(pack.name)} The next reading comes after that.")
+            tell.note(f"{doing.sentence()} The next reading comes after that.")
         return await pack.read()
 
     # ----------------------------------------------------------------------------------- changes
@@ -182,6 +185,7 @@ class PackJobs:
             "verify": config.verify,
             "cut off": config.cut_off_change,
             "unfinished": config.unfinished,
+            "orphans": orphans,
         }
         if what not in looks:
             raise UsageError(
@@ -190,7 +194,7 @@ class PackJobs:
 
         async def work(board: Board) -> Any:
             found = await looks[what](board)
-            return in_form(found.to_dict() if isinstance(found, config.CutOff) else found)
+            return in_form(found.to_dict() if isinstance(found, config.CutOff | Orphans) else found)
 
         return await self._with_board(tell, work)
 
@@ -221,6 +225,36 @@ class PackJobs:
             return await self._with_board(tell, rehearse)
         what = f"{command.switch} is being switched on"
         return await self._change(tell, work, what, command.switch)
+
+    async def drill(self, tell: TellClient, request: DrillRequest) -> Any:
+        """What a drill would switch; or, where that was agreed to, the drill itself. Raises
+        `GateError` where it may not be: also while policies act on the pack."""
+        if self._pack.judge.acting.actor is not None:
+            raise refuse(
+                "Nothing was sent: policies act on this pack, or it was stopped, and a drill needs "
+                "its switches alone. Drill it before enforce = true, or after a reset.",
+                "held",
+            )
+
+        async def work(board: Board) -> Any:
+            drill = Drill(
+                board,
+                switches=[Switch.of(name) for name in request.switches],
+                host_power=request.host_power,
+                waive=request.waive,
+            )
+            await drill.prepare()
+            if request.agreed is None:
+                return in_form(drill.plan)
+            if list(request.agreed) != list(drill.tried):
+                raise refuse("What would be drilled is not what was agreed to.", "unchanged")
+            self._pack.drilling = drill
+            try:
+                return (await drill.run()).to_dict()
+            finally:
+                self._pack.drilling = None
+
+        return await self._with_board(tell, work, "its switches are drilled")
 
     async def act(self, tell: TellClient, wish: ActingWish) -> Any:
         """What a person wants of what acts on the pack. An emergency stop works on every pack, and

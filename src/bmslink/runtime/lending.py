@@ -12,7 +12,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,6 +29,7 @@ from bmslink.errors import (
     TransportError,
     UsageError,
 )
+from bmslink.model import Switch
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.runtime.pack_task import ServedPack
 from bmslink.settings.setting import Value
@@ -73,6 +74,15 @@ def drift_between(
         for row in after.map.settings
         if row.slot in slots and not row.live and old.get(row.key) != new[row.key]
     ]
+
+
+def _switched_off(before: SettingsSnapshot, after: SettingsSnapshot) -> SettingsSnapshot:
+    """As it was before, with the switches off that are off now: where an off ended the lending,
+    that was ours."""
+    now, rows = after.values(), before.map.by_key
+    off = [s.key for s in Switch if now.get(s.key) is False and s.key in rows]
+    wish = {key: False for key in off if rows[key].slot in before.image}
+    return replace(before, image={**before.image, **before.map.encode(before.image, wish)})
 
 
 def _rows(drift: list[Drift] | None) -> list[dict[str, Any]] | None:
@@ -139,6 +149,8 @@ class _Away:
                 f"Whether its settings changed meanwhile is not known: {error}",
                 alarm=True,
             )
+        if before is not None and after is not None and self.reason == "off":
+            before = _switched_off(before, after)
         found = drift_between(before, after)
         if found is None:
             sentence = "Its settings cannot be read, so whether they changed is not known."

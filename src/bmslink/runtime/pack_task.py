@@ -22,6 +22,7 @@ from bmslink.errors import BmsError
 from bmslink.link.turns import Preempted
 from bmslink.model import Identity, Reading, Switch
 from bmslink.places import Place
+from bmslink.runtime.acting.drill import Drill
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.feed import Feed
 from bmslink.runtime.health import PackHealth, PackState, cause_of, link_counters
@@ -77,9 +78,10 @@ class ServedPack:
         self.tell = Teller(plan.name, feed)
         """Publishes an event of this pack."""
         self.turns = PackTurns(plan.name, board)
-        self.turns.on_off = self._want_line_back
-        self.turns.on_off = self._want_line_back
         """Who may use the board now."""
+        self.turns.on_off = self._begin_off
+        self.drilling: Drill | None = None
+        """A drill that has the board now."""
         memory = PackMemory(plan, disk, partial(self.tell, "trouble", alarm=True))
         self._judge = PackJudge(plan, memory, disk, feed, self.tell, board, self.turns)
         self.known = KnownBoard(plan.name, board, memory, self._judge, self.tell, accept=accept)
@@ -138,7 +140,7 @@ class ServedPack:
     # -- commands --------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def turn(self, what: str = "it is asked something") -> AsyncIterator[Board]:
+    async def turn(self, what: str = "it is asked") -> AsyncIterator[Board]:
         """The board for one command, `what` in a few words: polls wait, and one that is under way
         ends at the next frame boundary. Commands take turns in their order; switching off
         (`switch_off`) goes before all.
@@ -178,12 +180,17 @@ class ServedPack:
         if wish.do != "stop":
             return await self._judge.do(wish, who)
         async with self.turns.off() as board:
+            if self.drilling is not None:
+                await self.drilling.over.wait()
             done = await self._judge.stop(wish, who, await board.who())
         await self._judge.require_stopped()
         return done
 
-    def _want_line_back(self) -> None:
-        """Something is to be switched off: whoever has the line gives it back at once."""
+    def _begin_off(self) -> None:
+        """Something is to be switched off: a drill switches nothing on any more, and whoever has
+        the line gives it back at once."""
+        if self.drilling is not None:
+            self.drilling.abandon()
         for other in self.neighbours():
             if other.health.state == "lent" and other.place.same_line(self.place):
                 other.off_asked.set()

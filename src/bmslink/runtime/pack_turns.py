@@ -25,7 +25,7 @@ __all__ = ["Aside", "Doing", "PackTurns"]
 Aside = Literal["lent", "released"]
 _LINES = ("serial", "tcp", "rfc2217")
 """Where a line can be open though no board answers."""
-_ASKED = "it is asked something"
+_ASKED = "it is asked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ class Doing:
         """For JSON."""
         return {"what": self.what, "who": self.who, "since": plain(self.since)}
 
-    def sentence(self, name: str) -> str:
-        """For people; `name` is the pack's."""
+    def sentence(self) -> str:
+        """For people."""
         lasts = asyncio.get_running_loop().time() - self.began
-        return f"{name} is not polled: {self.what}, for {self.who}, since {lasts:.0f} s."
+        return f"It is not being polled: {self.what} for {self.who} ({lasts:.0f} s so far)."
 
 
 class PackTurns:

@@ -25,7 +25,7 @@ from bmslink.control.status import state_path
 from bmslink.errors import TargetError
 from bmslink.jsonable import plain
 from bmslink.link.transport import Pin
-from bmslink.packs import find_pin, read_pin
+from bmslink.packs import find_pin
 from bmslink.runtime.clients.client_job import finish_changes
 from bmslink.runtime.feed import Feed
 from bmslink.runtime.history.keeper import HistoryKeeper
@@ -38,7 +38,7 @@ from bmslink.runtime.pack_task import ServedPack
 from bmslink.runtime.service_file import INTERVAL, PackPlan, ServicePlan
 from bmslink.runtime.watching.conditions import Teller
 from bmslink.runtime.watching.watcher import Watcher
-from bmslink.storage.credentials import credential
+from bmslink.storage.credentials import credential, read_pin
 from bmslink.storage.journal import Journal
 from bmslink.storage.state import StateFolder
 

@@ -16,6 +16,8 @@ target = "jbd+serial:///dev/ttyUSB0"
 interval = 2
 policies = "van.toml"                  # beside bmslink.toml, unless it is written whole
 enforce = true                         # they act, once `bmslink control approve` was said
+untested = false                       # true: also switches that nobody has tried on a board
+sink_command = "/usr/bin/my-inverter"  # gets their limits as JSON lines
 ```
 
 Everything wrong with the file is a `TargetError` that names the file and the line.
@@ -40,6 +42,7 @@ from bmslink.errors import TargetError
 from bmslink.link.transport import Endpoint, parse_target, split_host
 from bmslink.packs import Interval, NamedPack, SlowInterval, config_files, find_pack, load_packs
 from bmslink.places import Place, where
+from bmslink.runtime.acting.limit_sinks import CommandSink
 from bmslink.storage.toml import Document, read_text
 from bmslink.target import resolve_each
 
@@ -120,6 +123,10 @@ class PackPlan:
     named: NamedPack | None = None
     enforce: bool = False
     """Its policies act, as far as a person approved them."""
+    untested: bool = False
+    """They may set switches that nobody has tried on a board."""
+    sink_command: str | None = None
+    """The program that gets their limits as JSON lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,9 +320,22 @@ class _ServiceReader:
                 policies=self._policies(own),
                 named=pack,
                 enforce=own.enforce and self._policies(own) is not None,
+                untested=own.untested,
+                sink_command=self._sink(own),
             )
             for endpoint in resolve_each(start)
         ]
+
+    def _sink(self, pack: NamedPack) -> str | None:
+        """The command for its limits, which is none where its words do not end."""
+        command = pack.sink_command
+        if command is not None:
+            try:
+                CommandSink(command)
+            except TargetError as exc:
+                key = ("packs", pack.name, "sink_command")
+                raise self._document.wrong(key, f"sink_command: {exc}") from exc
+        return command
 
     def _policies(self, pack: NamedPack) -> PolicyFile | None:
         text = pack.policies or self._service.policies

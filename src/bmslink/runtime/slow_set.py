@@ -23,6 +23,9 @@ _SLOTS = 16
 _FIRST = 60.0
 """The first look is within so many seconds, or within the interval."""
 _SPREAD = 0.1
+_AGAIN = 30.0
+"""s until a look that made way for something else begins again. It begins with forgetting who
+answers: at once and again and again, nobody would know it while a switch is held off."""
 
 
 class SlowSet:
@@ -61,7 +64,7 @@ class SlowSet:
             self._over(now)
             return True
         except Preempted:
-            self._pieces = None
+            self._pieces, self._due = None, now + _AGAIN
             raise
         except BmsError:
             self._over(now)

@@ -31,8 +31,7 @@ from bmslink.runtime.judging.disk import DiskQueue
 from bmslink.runtime.judging.pack_memory import SAVED_AT_ONCE, SAVED_EVERY, PackMemory
 from bmslink.runtime.judging.pack_policies import PackPolicies, in_words, trips_in
 from bmslink.runtime.pack_loop import follow
-from bmslink.storage.alone import open_lock
-from bmslink.storage.chain import take
+from bmslink.storage.alone import hold_lock
 
 __all__ = ["Enforcing", "Observer", "PackSupervisor", "StatusBoard"]
 
@@ -155,15 +154,9 @@ class _Taken(Exception):
 
 def _lock(name: str) -> int:
     """The lock of a `control run` on a place, held while it is open. Raises `_Taken`."""
-    try:
-        handle = open_lock(state_path() / "locks", f"run {name}")
-    except OSError:  # a disk that takes no lock keeps nobody from protecting
-        return os.open(os.devnull, os.O_RDONLY)
-    try:
-        take(handle)
-    except OSError:
-        os.close(handle)
-        raise _Taken from None
+    handle = hold_lock(state_path() / "locks", f"run {name}")
+    if handle is None:
+        raise _Taken
     return handle
 
 

@@ -115,8 +115,6 @@ def _service(installation: Installation) -> str:
         "ExecReload=/bin/kill -HUP $MAINPID",
         "Restart=always",
         "RestartSec=250ms",
-        "RestartSteps=6",
-        "RestartMaxDelaySec=30",
         f"WatchdogSec={WATCHDOG}",
         "TimeoutStopSec=30",
         "Environment=PYTHONUNBUFFERED=1",

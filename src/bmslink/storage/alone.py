@@ -14,7 +14,7 @@ from pathlib import Path
 from bmslink.storage.chain import open_regular, take
 from bmslink.storage.journal import journal_path
 
-__all__ = ["alone", "is_running", "lock_file", "open_lock"]
+__all__ = ["alone", "hold_lock", "is_running", "lock_file", "open_lock"]
 
 _AGAIN = 0.05
 """s between two looks whether it is free."""
@@ -33,6 +33,19 @@ def open_lock(folder: Path, name: str) -> int:
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return open_regular(lock_file(folder, name), os.O_RDWR | os.O_CREAT)
+
+
+def hold_lock(folder: Path, name: str) -> int | None:
+    """The lock of a name, held as long as the handle is open; `None` where another program holds
+    it. A disk that takes no lock keeps nobody out."""
+    try:
+        handle = open_lock(folder, name)
+    except OSError:
+        return os.open(os.devnull, os.O_RDONLY)
+    if _taken(handle):
+        return handle
+    os.close(handle)
+    return None
 
 
 @asynccontextmanager

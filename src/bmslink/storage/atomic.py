@@ -10,10 +10,13 @@ import errno
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 __all__ = [
     "append_handle",
+    "draft_of",
     "new_handle",
     "read_bounded",
     "replace_file",
@@ -112,21 +115,30 @@ def replace_file(
         os.close(new_handle(file, mode=0o666 if mode is None else mode))
     elif not overwrite:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(file))
-    draft: Path | None = None
     try:
         if mode is None:
             mode = stat.S_IMODE(os.lstat(file).st_mode)
-        handle, name = tempfile.mkstemp(dir=file.parent, prefix=".bmslink-")
-        draft = Path(name)
-        with os.fdopen(handle, "wb") as out:
+        with draft_of(file, mode=mode) as draft, draft.open("r+b") as out:
             out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
+    except BaseException:
+        if reserved:
+            file.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def draft_of(file: Path, *, mode: int, suffix: str = "") -> Iterator[Path]:
+    """An empty file beside another, to be filled inside the block; at its end it is on the disk and
+    takes the other's place. Where the block fails it is removed. Raises `OSError`."""
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=".bmslink-", suffix=suffix)
+    os.close(handle)
+    draft = Path(name)
+    try:
+        yield draft
+        with draft.open("r+b") as filled:
+            os.fsync(filled.fileno())
         draft.chmod(mode)
         draft.replace(file)
     except BaseException:
-        if draft is not None:
-            draft.unlink(missing_ok=True)
-        if reserved:
-            file.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
         raise

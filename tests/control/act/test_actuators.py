@@ -19,6 +19,7 @@ from bmslink.model import Command, Condition, Switch
 from bmslink.protocols.abilities import is_setting
 from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.transport import SimTransport
+from bmslink.testing import SimulatedPack
 
 FETS = ("charge", "discharge")
 ABLE: dict[str, tuple[str, ...]] = {
@@ -457,3 +458,19 @@ async def test_jbd_asks_no_question_where_the_reading_said_it() -> None:
         before = len(wire.sent)
         await prepared.actuators["charge"].off(soon())
         assert len(wire.sent) == before + 2, "what is older is asked again"
+
+
+@pytest.mark.parametrize("protocol", ["jk02", "jk04", "jk-modbus", "jk-nw"])
+@pytest.mark.parametrize("on", [False, True])
+async def test_a_board_that_is_being_asked_anew_who_it_is(protocol: str, on: bool) -> None:
+    """What looks now and then whether another board answers makes the driver forget the one that
+    it knew. An off at that moment was refused: the kind of the board was not known."""
+    name = "balance" if protocol == "jk04" else "discharge"
+    pack = SimulatedPack(protocol, cells=None if protocol == "jk04" else 4)
+    async with bmslink.connect(pack.target).board as device:
+        actuator = (await prepare(device, waive=["untested"])).actuators[name]
+        pack.set_switch(name, not on)
+        device.driver.forget()
+        sent = await (actuator.on if on else actuator.off)(asyncio.get_running_loop().time() + 5.0)
+        assert sent.sent, sent.error
+        assert pack.truth().to_dict()[f"{name}_switch"] is on

@@ -658,3 +658,58 @@ def test_an_emergency_that_ended_over_a_restart_is_new_when_it_comes_again() -> 
     bench.restart()
     assert bench.wait(decided(), 4) == []
     assert bench(decided(URGENT, by="thermal")) == [OFF]
+
+
+def test_an_off_over_an_on_that_nobody_saw_is_repeated() -> None:
+    """It showed off before the on, and now it does not show at all: that is not off."""
+    bench = Bench()
+    for _ in range(3):
+        bench(decided(Demand.OPEN_NOW))
+    while bench(decided()) != [("charge", True)]:
+        pass
+    assert bench.on["charge"]
+    bench.facts, bench.obeys = {"charge": None}, False
+    assert [bench(decided(Demand.OPEN_NOW)) for _ in range(3)] == [[("charge", False)]] * 3
+
+
+def test_what_holds_is_not_new_with_every_reading() -> None:
+    """It went to the disk with each of them, for as long as a switch was held off."""
+    bench = Bench()
+    for _ in range(3):
+        bench(decided(Demand.OPEN_NOW))
+    held = bench.ledger.charge
+    assert held.own
+    assert held.confirmed
+    bench(decided(Demand.OPEN_NOW))
+    assert bench.ledger.charge is held
+
+
+def test_what_a_person_tried_in_vain_delays_no_policy() -> None:
+    """A stop on a board that nobody has heard, tried until it was tried once a minute. It is reset,
+    and the first reading shows a switch on that a policy holds."""
+    bench = Bench()
+    saved = save_ledger(bench.ledger, bench.now)
+    bench.ledger = load_ledger(json.loads(json.dumps(saved)), "pack", bench.now)
+    bench.obeys = False
+    trip = decided(Demand.OPEN, stale=True)
+    bench(trip, EmergencyStop("anna"), heard=False)
+    for _ in range(9):
+        bench(trip, heard=False)
+    bench(trip, ResetStop("anna"), heard=False)
+    assert bench(decided(Demand.OPEN)) == [("charge", False)]
+
+
+def test_an_off_that_is_over_explains_no_later_one() -> None:
+    """A person's off had no effect, and the person wants it on again. Once that off can no longer
+    take effect, a reading that shows on ends it: an app's off after that was given back."""
+    bench = Bench()
+    bench.obeys = False
+    bench(decided(), PersonOff("charge", "anna"))
+    bench(decided(), seconds=2.0)
+    bench(decided(), PersonOn("charge", "anna"), seconds=6.0)
+    bench(decided(), seconds=5.0)
+    assert bench.on["charge"]
+    bench.on["charge"] = False
+    bench(decided())
+    assert bench.told("foreign_off")
+    assert bench.wait(decided(), 300.0) == []

@@ -412,3 +412,14 @@ def test_what_is_no_identity_changes_none() -> None:
     said = codec.decode(JK02Framer().feed(ack)[0])
     assert said.role == "ack"
     assert codec.identity([said]).model is None
+
+
+def test_a_damaged_device_info_keeps_no_password() -> None:
+    raw = info("JK-B2A16S", "8.0.3M").raw or JK02Framer().encode(info("JK-B2A16S", "8.0.3M"))
+    damaged = raw[:60] + raw[61:]
+    assert b"secret" in damaged
+    clean = JK04Codec().scrub_noise(damaged)
+    assert len(clean) == len(damaged)
+    for secret in (b"secret", b"hidden", b"pass9"):
+        assert secret not in clean
+    assert JK04Codec().scrub_noise(b"harmless") == b"harmless"

@@ -91,7 +91,8 @@ async def _run(session: Session, app: Dashboard) -> None:
 
 def _places(session: Session, names: Sequence[str], options: ConnectionOptions) -> list[NamedPlace]:
     from bmslink.cli.verbosity import start_logging
-    from bmslink.packs import find_pack, find_pin, read_pin
+    from bmslink.packs import find_pack, find_pin
+    from bmslink.storage.credentials import read_pin
 
     start_logging(session)
     if session.trace is not None and len(names) > 1:

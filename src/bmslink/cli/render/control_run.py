@@ -117,6 +117,10 @@ def switches(found: Mapping[str, Any]) -> Iterator[str]:
         return
     if found.get("standing"):
         yield f"    {clean(found['standing'])}"
+    if found.get("sink_trouble"):
+        yield f"    limits reach nobody: {clean(found['sink_trouble'])}"
+    if found.get("disk"):
+        yield f"    {clean(found['disk'])}"
     stop = found.get("stopped")
     if stop:
         why = f": {stop['why']}" if stop["why"] else ""

@@ -63,7 +63,9 @@ def _pack(pack: Mapping[str, Any]) -> Iterator[str]:
         yield clean(f"    {health['error']}")
     if doing := pack.get("doing"):
         since = _since(doing.get("since"))
-        yield clean(f"    {doing.get('what')}, for {doing.get('who')}, since {since}: not polled")
+        yield clean(
+            f"    not being polled: {doing.get('what')} for {doing.get('who')}, since {since}"
+        )
     if pack.get("open_change"):
         yield clean(f"    {pack['open_change']}")
     if stop := (pack.get("acting") or {}).get("stopped"):

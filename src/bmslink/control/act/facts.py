@@ -51,28 +51,35 @@ def facts_of(
 ) -> SwitchFacts:
     """The facts of a reading and of what was decided on it. `states`: how the board showed
     switches when it was asked for nothing else, newer than the reading."""
-    asked = states or {}
-    shown = {
-        name: asked[name] if asked.get(name) is not None else state
-        for name, state in states_of(reading).items()
-    }
+    told = (*reading.alarms, *reading.protections, *reading.faults)
+    protected = _protected(reading) if told else ()
+    shown = _states(reading, told, protected)
+    if states:
+        shown |= {name: on for name, on in states.items() if on is not None and name in shown}
     quality = decision.quality
     known = quality.get("current") == "good"
     return SwitchFacts(
         **shown,
-        protected=_protected(reading),
-        good=not decision.stale and not any(q in _NOT_GOOD for q in quality.values()),
+        protected=protected,
+        good=not decision.stale and _NOT_GOOD.isdisjoint(quality.values()),
         current=reading.current if known else None,
         uptime=reading.uptime,
         greeted=greeted,
-        alarms=frozenset(map(str, (*reading.alarms, *reading.protections, *reading.faults))),
+        alarms=frozenset(map(str, told)),
     )
 
 
 def states_of(reading: Reading) -> dict[str, bool | None]:
     """How a reading shows each switch; `None`: it does not say."""
-    lock = Condition.SOFTWARE_LOCK in (*reading.alarms, *reading.protections, *reading.faults)
-    protected = _protected(reading)
+    told = (*reading.alarms, *reading.protections, *reading.faults)
+    return _states(reading, told, _protected(reading) if told else ())
+
+
+def _states(
+    reading: Reading, told: tuple[Condition, ...], protected: tuple[str, ...]
+) -> dict[str, bool | None]:
+    """The same where it is known what the BMS complains of, and which paths it closes."""
+    lock = Condition.SOFTWARE_LOCK in told
     ways = {
         "charge": (reading.charge_switch, reading.charging_allowed),
         "discharge": (reading.discharge_switch, reading.discharging_allowed),

@@ -128,7 +128,9 @@ class _Cycle:
         return wish_for(name, self.decision, ledger, self.mandate, self.detected)
 
     def _put(self, name: str, record: SwitchRecord) -> None:
-        if record is not self.ledger.record(name):
+        """Into the ledger, if anything is new: what is new is written to the disk."""
+        before = self.ledger.record(name)
+        if record is not before and record != before:
             self.ledger = self.ledger.with_record(name, record)
 
     def _say(self, what: str, name: str, text: str, *, alarm: bool = False) -> None:
@@ -225,8 +227,10 @@ class _Cycle:
     def _hold(self, name: str, record: SwitchRecord, wish: SwitchWish) -> None:
         blind = self.decision.stale or not self.ledger.run.heard
         if blind and not wish.by_person:
-            # it is wanted as before: a gap in the data makes no new command of an old one
-            self._put(name, _change(record, holders=wish.holders, waiting=None))
+            # it is wanted as before: a gap in the data makes no new command of an old one; where
+            # nothing was heard yet, no policy has wanted it before
+            held = record.held if self.ledger.run.heard else None
+            self._put(name, _change(record, holders=wish.holders, waiting=None, held=held))
             return
         asserted = tuple(e for e in record.asserted if e in wish.emergencies)
         order = record.order
@@ -237,10 +241,12 @@ class _Cycle:
         off_sent = order is not None and not order.on and order.read_back is not True
         trying = off_sent and order is not None and order.last >= held
         down = record.down is not None
-        record = _change(record, holders=() if down else wish.holders, held=held, asserted=asserted)
+        holders = () if down else wish.holders
+        if (record.holders, record.held, record.asserted) != (holders, held, asserted):
+            record = _change(record, holders=holders, held=held, asserted=asserted)
         coming_on = order is not None and order.on and order.pending
-        if record.seen is False and not coming_on:
-            record = _change(record, waiting=None)  # it is off
+        if record.seen is False and not coming_on:  # it is off
+            record = record if record.waiting is None else _change(record, waiting=None)
         elif down and not new:
             if trying and asserted and order is not None and order.actor != BESIDE:
                 record = self._again(name, record, wish)

@@ -7,6 +7,7 @@ because `Padding` would not round-trip.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, TypedDict, TypeVar, overload
 
@@ -15,7 +16,7 @@ from construct import Container as Parsed
 
 from bmslink.errors import FrameError
 from bmslink.model import Condition
-from bmslink.protocols.common.derive import reader
+from bmslink.protocols.common.derive import UNFIT, reader, writer
 from bmslink.protocols.common.scale import Layout, Scaled
 
 __all__ = [
@@ -80,6 +81,10 @@ def _alone(layout: Layout) -> Layout:
 
 def build(layout: Layout, values: Mapping[str, Any] | object, what: str) -> bytes:
     """Plain values to payload; values that do not fit are a `FrameError`."""
+    fast = writer(layout)
+    if fast is not None:
+        with suppress(*UNFIT):  # construct builds them, or says what is wrong
+            return fast(values)
     try:
         return bytes(layout.build(values))
     except (ConstructError, KeyError, TypeError, OverflowError) as exc:

@@ -55,9 +55,13 @@ class ActingSide:
         self.standing: Standing | None = None
         """What may act; `None`: not known yet, or nothing was asked to."""
         self._board, self._text, self._path = board, text, path
-        self._enforce, self._interval, self._waive = enforce, interval, waive
+        self.waive: frozenset[str] = frozenset(waive)
+        """`untested`: switches that nobody has tried on a board may be set."""
+        self.sinks: LimitSinks = sinks or LimitSinks()
+        """What carries the limits out."""
+        self._enforce, self._interval = enforce, interval
         self._tell, self._target, self._journal = tell, target, note
-        self._sinks, self._turn, self._off_turn = sinks or LimitSinks(), turn, off_turn
+        self._turn, self._off_turn = turn, off_turn
         self._pack: EnforcedPack | None = None
         self._task: asyncio.Task[None] | None = None
         self._next = 0.0
@@ -116,8 +120,8 @@ class ActingSide:
     async def _begin(self, identity: Identity, *, enforce: bool) -> bool:
         found = await begin_acting(
             self._board, identity, self._text, self._path,
-            note=self._note(), tell=self._tell, interval=self._interval, waive=self._waive,
-            sinks=self._sinks, turn=self._turn, off_turn=self._off_turn, enforce=enforce,
+            note=self._note(), tell=self._tell, interval=self._interval, waive=self.waive,
+            sinks=self.sinks, turn=self._turn, off_turn=self._off_turn, enforce=enforce,
         )  # fmt: skip
         if isinstance(found, Standing):
             if self.standing is None or self.standing.text != found.text:

@@ -15,8 +15,7 @@ from bmslink.errors import BmsError, VerifyError
 from bmslink.model import Identity, Switch
 from bmslink.runtime.acting.acting_side import ActingSide
 from bmslink.runtime.acting.people import ActingWish
-from bmslink.runtime.acting.shown import nothing_known
-from bmslink.runtime.acting.stopping import not_read_back, shown_in_words, still_on
+from bmslink.runtime.acting.shown import not_read_back, nothing_known, shown_in_words, still_on
 from bmslink.storage.journal import Journal, JournalError
 
 __all__ = ["DoneDirectly", "do_directly"]

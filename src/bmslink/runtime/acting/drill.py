@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
-from collections.abc import Collection, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -27,13 +27,15 @@ from bmslink.control.act.ledger import Ledger
 from bmslink.control.act.store import kept_ledger
 from bmslink.control.decide.quantities import blocked_by
 from bmslink.control.files import parse_policies
-from bmslink.errors import BmsError, GateError, PortBusy, TargetError
+from bmslink.errors import BmsError, GateError, TargetError
 from bmslink.model import Condition, Identity, Reading, Switch
+from bmslink.runtime.acting.drill_report import DrillPlan, DrillReport, DrillRow
 from bmslink.runtime.acting.orphans import DRILL, find_orphans, shown_states, switch_on_command
 from bmslink.runtime.acting.start import acted_on_elsewhere, lock_acting, pack_key
+from bmslink.service_values import of_form
 from bmslink.storage.journal import Journal, JournalError, actor_name
 
-__all__ = ["REST", "Drill", "DrillReport", "DrillRow", "approved_host_power"]
+__all__ = ["REST", "Drill", "DrillPlan", "DrillReport", "DrillRow", "approved_host_power"]
 
 REST = 1.0
 """A pack is at rest below this current, A: opening a FET under load is no drill."""
@@ -45,43 +47,6 @@ _TRY, _SHOWS = 5.0, 10.0
 _ASK_AGAIN = 0.1
 _BACK = 6
 """How often it is switched on again before a person has to."""
-
-
-class DrillRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of one switch."""
-
-    switch: str
-    result: str
-    """`passed`: off and on were read back. `failed`: one was not. `left_out`: nothing was sent."""
-    off_s: float | None = None
-    """From the frame to the reading that shows it off, s; `None`: never shown."""
-    on_s: float | None = None
-    """The same for on."""
-    restored: bool | None = None
-    """Whether it is on again, as it was; `None`: nothing was sent."""
-    why: str = ""
-    """Why it failed or was left out, in a sentence."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {name: getattr(self, name) for name in self.__struct_fields__}
-
-
-class DrillReport(NamedTuple):
-    """One drill."""
-
-    pack: str
-    rows: tuple[DrillRow, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether everything that was tried obeyed."""
-        return all(row.result != "failed" for row in self.rows)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        rows = [row.to_dict() for row in self.rows]
-        return {"pack": self.pack, "passed": self.passed, "switches": rows}
 
 
 def approved_host_power(key: str) -> str | None:
@@ -120,19 +85,19 @@ class Drill:
         self._board, self._wanted = board, tuple(switches)
         self._host_power, self._waive = host_power, require_waivers(waive, keys=())
         self._journal = journal or Journal()
+        self.over = asyncio.Event()
+        """Set when `run` has ended."""
+        self._abandoned = False
         self._actuators: Mapping[str, BoardActuator] = {}
 
     async def prepare(self) -> None:
         """Look whether it may be; nothing is sent that changes the board. Raises `GateError` where
         not, and what reading raises."""
         board = self._board
-        try:
-            _ = board.link
-        except PortBusy as error:
-            raise GateError(
-                f"Nothing was sent: a service owns the line of {board.target.label}, and a drill "
-                "needs it alone. Stop the service, or take the pack out of it, for the drill."
-            ) from error
+        if there := board.elsewhere("drill"):
+            plan = of_form(DrillPlan, await there(self._request(None)))
+            self.key, self.tried, self.left = plan.pack, plan.tried, plan.left
+            return
         identity = await board.identify()
         self.key = pack_key(board, identity)
         kept = kept_ledger(self.key)
@@ -202,16 +167,39 @@ class Drill:
                     f"`{each.command}` switches it on."
                 )
 
+    def _request(self, agreed: Collection[str] | None) -> dict[str, Any]:
+        """What a service is asked."""
+        return {
+            "switches": [str(switch) for switch in self._wanted],
+            "host_power": self._host_power,
+            "waive": sorted(self._waive),
+            "agreed": None if agreed is None else list(agreed),
+        }
+
+    @property
+    def plan(self) -> DrillPlan:
+        """What `run` does, once it is prepared."""
+        return DrillPlan(pack=self.key, tried=self.tried, left=self.left)
+
+    def abandon(self) -> None:
+        """Somebody switches off meanwhile: nothing is switched on any more."""
+        self._abandoned = True
+
     async def run(self) -> DrillReport:
         """Switch each off and on. Raises `GateError` where another program acts on the pack,
         `JournalError` where nothing can be written down (nothing was sent then)."""
+        if there := self._board.elsewhere("drill"):
+            return of_form(DrillReport, await there(self._request(self.tried)))
         rows = [DrillRow(switch=n, result="left_out", why=why) for n, why in self.left.items()]
-        with _alone(self.key):
-            for name in self.tried:
-                row = await self._one(name)
-                rows.append(row)
-                if row.restored is False:
-                    break  # what is wrong is not made worse
+        try:
+            with _alone(self.key):
+                for name in self.tried:
+                    row = await self._one(name)
+                    rows.append(row)
+                    if row.restored is False or self._abandoned:
+                        break  # what is wrong is not made worse
+        finally:
+            self.over.set()
         return DrillReport(self.key, tuple(rows))
 
     async def _one(self, name: str) -> DrillRow:
@@ -220,7 +208,7 @@ class Drill:
         before = await self._states()
         number = uuid.uuid4().hex[:12]
         await self._note("begin", number, name)
-        turn = _Turn(self._actuators[name])
+        turn = _Turn(self._actuators[name], lambda: self._abandoned)
         try:
             await turn.off()
         finally:  # also when somebody ends the program
@@ -255,7 +243,9 @@ class Drill:
 class _Turn:
     """One switch, once off and on."""
 
-    def __init__(self, actuator: BoardActuator) -> None:
+    def __init__(self, actuator: BoardActuator, abandoned: Callable[[], bool]) -> None:
+        """`abandoned`: somebody switches off meanwhile."""
+        self._abandoned = abandoned
         self.sent = False
         """Whether its off may have gone out."""
         self._actuator = actuator
@@ -276,15 +266,21 @@ class _Turn:
         loop = asyncio.get_running_loop()
         for _ in range(_BACK):
             begun = loop.time()
-            found = await self._actuator.on(begun + _TRY)
+            found = await self._actuator.on(begun + _TRY, self._against)
+            if self._abandoned():
+                self._error = self._against()
+                return
             self._on_s = await self._shown(on=True, begun=begun)
             if self._on_s is not None:
                 return
             self._error = found.error or self._error
 
+    def _against(self) -> str:
+        return "Somebody switched off meanwhile." if self._abandoned() else ""
+
     async def _shown(self, *, on: bool, begun: float) -> float | None:
         loop = asyncio.get_running_loop()
-        while loop.time() - begun < _SHOWS:
+        while loop.time() - begun < _SHOWS and not self._abandoned():
             if await self._actuator.state() is on:
                 return loop.time() - begun
             await asyncio.sleep(_ASK_AGAIN)

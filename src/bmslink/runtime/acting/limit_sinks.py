@@ -32,6 +32,8 @@ class LimitSink(Protocol):
     """One place that limits go to."""
 
     state: SinkState
+    trouble: str
+    """Why it carries nothing out, in a sentence; empty: nothing is known of that."""
 
     def give(self, line: dict[str, Any], now: float) -> None:
         """Send it soon; waits for nothing. `now` in s of the loop's clock."""
@@ -50,7 +52,7 @@ class LineSink:
     ) -> None:
         """`write` waits for nothing. `waiting` says for how long it has not got rid of a line, s:
         where that is long, the limits reach nobody."""
-        self.state = SinkState()
+        self.state, self.trouble = SinkState(), ""
         self._write, self._waiting = write, waiting
 
     def give(self, line: dict[str, Any], now: float) -> None:
@@ -61,6 +63,7 @@ class LineSink:
             self.state = self.state.with_failure()
         else:
             stuck = self._waiting() > _PATIENCE
+            self.trouble = "Nobody reads the lines of the limits." if stuck else ""
             self.state = self.state.with_failure() if stuck else self.state.with_sent(now)
 
     async def run(self) -> None:
@@ -161,6 +164,11 @@ class LimitSinks:
     def alive(self, now: float) -> dict[str, bool]:
         """Direction -> whether what limits its current is alive, `now` in s of the loop's clock."""
         return directions_alive((sink.state for sink in self.sinks), now)
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with them, in sentences."""
+        return " ".join(sink.trouble for sink in self.sinks if sink.trouble)
 
     def publish(self, limits: Limits, now: float, *, lasts: float) -> None:
         """These are in force now. They are said again for `lasts` s unless others come."""

@@ -22,7 +22,7 @@ from bmslink.model import Command
 from bmslink.places import Place, recorded_place, where
 from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.acting.people import ActingWish
-from bmslink.runtime.acting.stopping import require_read_back
+from bmslink.runtime.acting.shown import require_read_back
 from bmslink.storage.alone import is_running
 from bmslink.storage.atomic import read_bounded, replace_file
 from bmslink.storage.briefly import briefly

@@ -22,10 +22,10 @@ from bmslink.control.act.facts import states_of
 from bmslink.control.act.ledger import SwitchRecord
 from bmslink.control.act.mandate import left_holders
 from bmslink.control.act.store import KeptLedger, kept_ledger
-from bmslink.errors import PortBusy
 from bmslink.model import Identity, Switch
 from bmslink.places import place_of
 from bmslink.runtime.acting.start import pack_key
+from bmslink.service_values import of_form
 from bmslink.storage.journal import Journal
 
 __all__ = [
@@ -69,14 +69,14 @@ class Orphan(msgspec.Struct, frozen=True, kw_only=True):
         return {name: getattr(self, name) for name in self.__struct_fields__}
 
 
-class Orphans(NamedTuple):
+class Orphans(msgspec.Struct, frozen=True):
     """Of one pack."""
 
     pack: str
     """Who it is, as in its ledger."""
-    states: dict[str, bool | None]
+    states: dict[str, bool | None] = msgspec.field(name="switches")
     """How the board shows its switches."""
-    rows: tuple[Orphan, ...]
+    rows: tuple[Orphan, ...] = msgspec.field(name="orphans")
     trouble: tuple[str, ...] = ()
     """What could not be read, in sentences."""
 
@@ -103,7 +103,10 @@ def switch_on_command(board: Board, switch: str, kept: KeptLedger | None = None)
 
 
 async def orphans(device: Board, journal: Journal | None = None) -> Orphans:
-    """Look at the board, the ledger and the journal. Raises `LinkTimeout`, …, `JournalError`."""
+    """Look at the board, the ledger and the journal; of a served pack, at those of the service.
+    Raises `LinkTimeout`, …, `JournalError`."""
+    if there := device.elsewhere("orphans"):
+        return of_form(Orphans, await there())
     identity = await device.identify()
     states = await shown_states(device)
     journal = journal or Journal()
@@ -116,10 +119,7 @@ async def orphans(device: Board, journal: Journal | None = None) -> Orphans:
 async def shown_states(device: Board) -> dict[str, bool | None]:
     """How the board shows its switches now: asked for where readings show them late."""
     states = states_of(await device.read())
-    try:
-        prepared = await prepare(device, waive=("untested",))
-    except PortBusy:  # a service owns the line: it has asked
-        return states
+    prepared = await prepare(device, waive=("untested",))
     for name, actuator in prepared.actuators.items():
         if actuator.seldom_told or states.get(str(name)) is None:
             states[str(name)] = await actuator.state()

@@ -392,6 +392,7 @@ class PackActor:
             ],
             "disk": self._store.trouble,
             "sinks": self._sinks.alive(now),
+            "sink_trouble": self._sinks.trouble,
             "writes_today": self.ledger.writes_today(now),
             "switches": switches,
         }

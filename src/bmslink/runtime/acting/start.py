@@ -36,8 +36,7 @@ from bmslink.model import Identity, Switch
 from bmslink.places import place_of
 from bmslink.runtime.acting.limit_sinks import LimitSinks
 from bmslink.runtime.acting.pack_actor import Note, PackActor, TellActing
-from bmslink.storage.alone import open_lock
-from bmslink.storage.chain import take
+from bmslink.storage.alone import hold_lock
 
 __all__ = [
     "EnforcedPack",
@@ -280,13 +279,4 @@ def _unable(unable: Any, able: frozenset[str]) -> Iterator[str]:
 
 def lock_acting(key: str) -> int | None:
     """The lock of a pack, held as long as it is open; `None` where another program holds it."""
-    try:
-        handle = open_lock(state_path() / "locks", f"acting {key}")
-    except OSError:  # a disk that takes no lock keeps nobody from protecting
-        return os.open(os.devnull, os.O_RDONLY)
-    try:
-        take(handle)
-    except OSError:
-        os.close(handle)
-        return None
-    return handle
+    return hold_lock(state_path() / "locks", f"acting {key}")

@@ -31,6 +31,7 @@ from bmslink.service_errors import error_form
 from bmslink.service_forms import (
     AdjustmentRequest,
     ChangeRequest,
+    DrillRequest,
     ResumeRequest,
     SwitchRequest,
     of_form,
@@ -97,7 +98,7 @@ async def ask(request: Request) -> Response:
 
 
 async def look(request: Request) -> Response:
-    """What the journal says of a pack: `verify`, `cut off`, `unfinished`."""
+    """What the journal says of a pack: `verify`, `cut off`, `unfinished`, `orphans`."""
     what = str((await command(request, what=str)).get("what", ""))
     jobs = PackJobs(pack_of(request))
     return await _done(request, lambda tell: jobs.look(tell, what))
@@ -140,6 +141,12 @@ async def confirm(request: Request) -> Response:
     pack = pack_of(request)
     await journalled(request, "confirm", pack=pack.name, target=pack.target)
     return answer({"done": {"confirmed": pack.confirm()}})
+
+
+async def drill(request: Request) -> Response:
+    """Which switches a drill would try; with `agreed`, the drill of those."""
+    wish, jobs = await _request(request, DrillRequest), PackJobs(pack_of(request))
+    return await _done(request, lambda tell: jobs.drill(tell, wish), lasts=wish.agreed is not None)
 
 
 async def adjustment(request: Request) -> Response:
@@ -268,6 +275,7 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "resume": resume,
     "switch": switch,
     "acting": act,
+    "drill": drill,
     "confirm": confirm,
     "adjustment": adjustment,
     "adjust": adjust,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bmslink.errors import BmsError
 from bmslink.runtime.history.columns import FIXED
+from bmslink.storage.atomic import update_handle
 
 __all__ = [
     "COUNTERS",
@@ -123,7 +124,7 @@ def open_history(path: Path, *, version: int = VERSION) -> sqlite3.Connection:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
-            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o640))
+            os.close(update_handle(path, mode=0o640))
         found = sqlite3.connect(path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
         raise HistoryError(f"{path} cannot be opened: {error}.") from error

@@ -21,9 +21,9 @@ from bmslink.control.decide.policy import Mode, PolicySet
 from bmslink.errors import GateError, TargetError
 from bmslink.model import Identity, Reading
 from bmslink.runtime.acting.acting_side import ActingSide
+from bmslink.runtime.acting.limit_sinks import CommandSink, LimitSinks
 from bmslink.runtime.acting.people import ActingWish
-from bmslink.runtime.acting.shown import nothing_known
-from bmslink.runtime.acting.stopping import require_read_back
+from bmslink.runtime.acting.shown import nothing_known, require_read_back
 from bmslink.runtime.feed import Feed
 from bmslink.runtime.judging.pack_memory import (
     SAVED_AT_ONCE,
@@ -96,7 +96,9 @@ class PackJudge:
             note=self._append,
             tell=tell,
             target=plan.target,
-            turn=partial(turns.command, _PATIENCE, "its policies ask it"),
+            waive={"untested"} if plan.untested else (),
+            sinks=_sinks(plan),
+            turn=partial(turns.command, _PATIENCE, "its switches are asked for"),
             off_turn=turns.off,
         )
         """What acts on the pack: policies that a person approved, and people themselves."""
@@ -119,7 +121,7 @@ class PackJudge:
             policies,
             None,
             interval=self._plan.interval,
-            sink=False,
+            sink=self._plan.sink_command is not None,
             audit=Audit(self._plan.target, why, shadow=acting is ALL, append=self._append),
             listener=listener or self,
             acting=acting,
@@ -174,12 +176,20 @@ class PackJudge:
                 await self.acting.rest()
 
     async def stop(self, wish: ActingWish, who: str, identity: Identity) -> list[str]:
-        """All off on the board that answers now, until a reset. Raises as `do`. What is sent is on
-        its way then; `require_stopped` waits for its effect."""
+        """All off on the board that answers now, until a reset. Raises as `do`, and `GateError`
+        where that board has no switch that can be set. What is sent is on its way then;
+        `require_stopped` waits for its effect."""
         if self._identity is not identity:  # perhaps another board than the policies know
             self.acting.meet()
             await self.acting.begin(identity)
-        return await self.acting.do(wish, who, identity)
+        await self.acting.begin_for_people(identity)
+        switches = self.acting.status().get("switches") or {}
+        unable = [n for n in ("charge", "discharge") if not switches.get(n, {}).get("able")]
+        why = f"cannot be switched from here: `bmslink info {self._plan.name}` says why."
+        if len(unable) > 1:
+            raise GateError(f"Nothing was sent: charge and discharge of this board {why}")
+        done = await self.acting.do(wish, who, identity)
+        return [*done, *(f"{name} {why}" for name in unable)]
 
     async def require_stopped(self) -> None:
         """Wait until a stop is read back; raises `VerifyError`."""
@@ -313,6 +323,15 @@ class PackJudge:
         if error and not self._unwritten:
             self.troubled(f"{error} {goes_on(shadow=not self.enforcing)}")
         self._unwritten = bool(error)
+
+
+def _sinks(plan: PackPlan) -> LimitSinks:
+    """What carries the limits of a pack out."""
+    command = plan.sink_command
+    return LimitSinks(
+        [] if command is None else [CommandSink(command)],
+        {"target": plan.target, "name": plan.name},
+    )
 
 
 class _Beside:

@@ -74,7 +74,8 @@ class PackPolicies:
         self.decision: Decision | None = None
         """The latest one."""
         self.restrictive = False
-        """Whether something holds a limit or a permit down, or waits to be confirmed."""
+        """Whether something holds a limit, charging or discharging down, or waits to be confirmed.
+        Rules about balancing hold something most of the time; the next reading tells that anew."""
         self._audit = audit
         self._unwritten = False
         self._listener = listener
@@ -111,7 +112,10 @@ class PackPolicies:
         new = what != self._gist
         moved = last is None or last.limits != decision.limits
         self._gist, self.decision = what, decision
-        self.restrictive = bool(decision.verdicts) or decision.reread
+        self.restrictive = decision.reread or any(
+            verdict.state != "missing" and _restricts(self.policies, verdict.policy)
+            for verdict in decision.verdicts
+        )
         changed = new or bool(decision.events)
         self._listener.decided(decision, changed=changed, new=new, moved=moved)
         self._write_down(decision)
@@ -128,12 +132,17 @@ class PackPolicies:
             self._unwritten = False
 
 
+def _restricts(policies: PolicySet, name: str) -> bool:
+    """Whether a policy is about more than balancing."""
+    policy = policies.policies.get(name)
+    return policy is None or policy.acts != (Action.BALANCE,)
+
+
 def trips_in(decision: Decision, policies: PolicySet) -> int:
     """How many policies tripped or latched with this decision; rules about balancing do not
     count."""
     return sum(
-        event.what in ("trip", "latch")
-        and policies.policies[event.policy].acts != (Action.BALANCE,)
+        event.what in ("trip", "latch") and _restricts(policies, event.policy)
         for event in decision.events
     )
 

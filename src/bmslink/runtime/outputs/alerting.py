@@ -27,7 +27,7 @@ _TESTED = 20.0
 """s after which a test that was not answered counts as failed."""
 
 
-class _Line(NamedTuple):
+class _ReceiverLine(NamedTuple):
     rule: AlertRule
     sender: AlertSender
 
@@ -48,7 +48,7 @@ class Alerting:
         self._feed, self._tell, self._wall = feed, tell, wall
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lines = {
-            name: _Line(
+            name: _ReceiverLine(
                 AlertRule(options, options.to[name]),
                 AlertSender(name, deliver, partial(self._trouble, name)),
             )
@@ -97,8 +97,11 @@ class Alerting:
                     line.sender.put(alert)
 
     def _wait(self) -> float | None:
-        clock, wall = asyncio.get_running_loop().time(), self._wall()
-        least = min((line.rule.wait(clock, wall) for line in self._lines.values()), default=0.0)
+        """s until it is looked again; `None`: when something happens."""
+        clock, wall, least = asyncio.get_running_loop().time(), self._wall(), float("inf")
+        for line in self._lines.values():
+            with contained(_mistaken):
+                least = min(least, line.rule.wait(clock, wall))
         return None if least == float("inf") else least
 
     def _trouble(self, name: str, trouble: str) -> None:

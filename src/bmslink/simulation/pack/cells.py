@@ -33,6 +33,9 @@ class Cells:
         self.kind = kind
         self.full = [capacity * factor for factor in _factors(draw, count, 0.005)]
         """Ah that each cell holds."""
+        self._room = [  # Ah at which it stores nothing more, either way
+            (-full * _SOC_MARGIN / 100, full * (1 + _SOC_MARGIN / 100)) for full in self.full
+        ]
         typical = kind.resistance / capacity
         self._resistance = [typical * factor for factor in _factors(draw, count, 0.06)]
         self.resistance = sum(self._resistance)
@@ -72,24 +75,25 @@ class Cells:
     ) -> None:
         """Charge with `current` A for a while; the `bled` cells (from 1) lose `bleed` A of it."""
         hours = seconds / 3600
-        for index, full in enumerate(self.full):
+        ends = zip(self.charge, self._leak, self._room, strict=True)
+        for index, (held, leak, (low, high)) in enumerate(ends):
             amps = current - bleed if index + 1 in bled else current
-            charge = self.charge[index] + amps * hours - self._leak[index] * seconds
-            low, high = -full * _SOC_MARGIN / 100, full * (1 + _SOC_MARGIN / 100)
-            self.charge[index] = min(high, max(low, charge))
+            charge = held + amps * hours - leak * seconds
+            self.charge[index] = low if charge < low else min(charge, high)
         kept = math.exp(-seconds / _POLARISATION_TIME)
         self._polarising = current + (self._polarising - current) * kept
         self._settle()
 
     def _settle(self) -> None:
         """The rest voltage of each cell, and how fast their sum rises, V per Ah."""
-        self._rest = []
-        self._slope = 0.0
+        rest: list[float] = []
+        slope = 0.0
         for charge, full in zip(self.charge, self.full, strict=True):
             soc = 100 * charge / full
             start, voltage, gradient = self._pieces[bisect_right(self._starts, soc)]
-            self._rest.append(voltage + (soc - start) * gradient)
-            self._slope += gradient * 100 / full
+            rest.append(voltage + (soc - start) * gradient)
+            slope += gradient * 100 / full
+        self._rest, self._slope = rest, slope
 
     def voltages(self, current: float, stiffness: float) -> list[float]:
         """What the BMS measures at that current: whole millivolts."""

@@ -161,8 +161,10 @@ class Pack:
         return current
 
     def _closed(self, switch: Switch) -> bool:
+        if not self.switches[switch]:
+            return False
         forced = [c for c, severity in self._raised.items() if severity == "protection"]
-        return self.switches[switch] and switch not in self._guard.opened(forced)
+        return switch not in self._guard.opened(forced)
 
     def _stiffness(self) -> float:
         """Resistance grows by about 2 % per degree below 25 °C."""
@@ -240,12 +242,13 @@ class Pack:
         """What a perfect BMS would say now."""
         self._step(0.0)
         full = sum(self._cells.full) / self.cell_count
+        soc = self.soc
         return Reading(
             voltage=round(sum(self._voltages), 3),
             current=round(self._current, 3) + 0.0,  # never -0.0
-            soc=round(self.soc, 3),
+            soc=round(soc, 3),
             soh=self._soh,
-            remaining_capacity=round(full * self.soc / 100, 3),
+            remaining_capacity=round(full * soc / 100, 3),
             full_capacity=round(full, 3),
             nominal_capacity=self.settings["nominal_capacity"],
             cycles=int(self._throughput / self.capacity),

@@ -7,7 +7,7 @@ says after how long, `<name>_release` closes again, `<name>_warning` is the alar
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bmslink.model import Condition, Switch
@@ -41,10 +41,15 @@ class Protection:
     timed: bool = False
     """`<name>_release` is a time: an open FET leaves no current that could say "gone"."""
 
-    @property
-    def limit(self) -> str:
-        """The key of the value that trips."""
-        return "short_circuit_current" if self.name == "short_circuit" else self.name
+    limit: str = field(init=False)
+    """The key of the value that trips."""
+    warning: str = field(init=False)
+    """The key of the value that warns before."""
+
+    def __post_init__(self) -> None:
+        current = self.name == "short_circuit"
+        object.__setattr__(self, "limit", "short_circuit_current" if current else self.name)
+        object.__setattr__(self, "warning", f"{self.name}_warning")
 
 
 _CHARGE = (Switch.CHARGE,)
@@ -141,8 +146,11 @@ class Guard:
         """What is beyond its `<name>_warning` and has not tripped."""
         found = set()
         for rule in RULES:
-            value, limit = rule.quantity(measured), settings.get(f"{rule.name}_warning")
-            if value is None or limit is None or rule.name in self._tripped:
+            limit = settings.get(rule.warning)
+            if limit is None or rule.name in self._tripped:
+                continue
+            value = rule.quantity(measured)
+            if value is None:
                 continue
             if value >= limit if rule.over else value <= limit:
                 found.add(rule.condition)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import csv
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 from bmslink.errors import TargetError, UsageError
 from bmslink.model import Reading
+from bmslink.storage.atomic import draft_of
 from bmslink.storage.readings.lines import CUT, Appended
 from bmslink.storage.readings.rows import (
     Kind,
@@ -80,22 +80,18 @@ class CsvTable:
 
     def _widen(self, new: list[str]) -> None:
         path, columns = self._end.path, [*self._columns, *new]
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".bmslink-")
-        try:
-            with os.fdopen(handle, "wb") as out, path.open("rb") as file:
-                file.readline()
-                out.write(_line(columns))
-                for line in file:
-                    if line.count(b'"') % 2:
-                        raise TargetError(f"{path} has a text of several lines; name another file.")
-                    out.write(line.rstrip(b"\r\n") + b"," * len(new) + b"\n")
-                out.flush()
-                os.fsync(out.fileno())
-            Path(name).chmod(os.fstat(self._end.handle).st_mode & 0o777)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        mode = os.fstat(self._end.handle).st_mode & 0o777
+        with (
+            draft_of(path, mode=mode) as draft,
+            draft.open("r+b") as out,
+            path.open("rb") as file,
+        ):
+            file.readline()
+            out.write(_line(columns))
+            for line in file:
+                if line.count(b'"') % 2:
+                    raise TargetError(f"{path} has a text of several lines; name another file.")
+                out.write(line.rstrip(b"\r\n") + b"," * len(new) + b"\n")
         self._end.close()
         self._end = Appended(path)
         self._columns = columns

@@ -11,14 +11,15 @@ import contextlib
 import io
 import os
 import struct
-import tempfile
 import zlib
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from bmslink.errors import TargetError
 from bmslink.model import Reading
+from bmslink.storage.atomic import draft_of
 from bmslink.storage.readings.lines import CUT, Appended, json_lines
 
 if TYPE_CHECKING:
@@ -78,22 +79,16 @@ class PackedLines:
     def _mend(self) -> None:
         """Write what can still be read into a new file, and put that in the place of this one."""
         path = self._end.path
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".bmslink-", suffix=".jsonl.gz")
-        os.close(handle)
-        draft = PackedLines(Path(name))
-        try:
-            with path.open("rb") as file:
-                found, rest = Unpacked(file), b""
-                while piece := found.read(_PIECE):
-                    whole, end, rest = (rest + piece).rpartition(b"\n")
-                    draft.add(whole + end)
-            draft.close()
-            Path(name).chmod(os.fstat(self._end.handle).st_mode & 0o777)
-            Path(name).replace(path)
-        except BaseException:
-            draft.close()
-            Path(name).unlink(missing_ok=True)
-            raise
+        mode = os.fstat(self._end.handle).st_mode & 0o777
+        with (
+            draft_of(path, mode=mode, suffix=".jsonl.gz") as name,
+            closing(PackedLines(name)) as draft,
+            path.open("rb") as file,
+        ):
+            found, rest = Unpacked(file), b""
+            while piece := found.read(_PIECE):
+                whole, end, rest = (rest + piece).rpartition(b"\n")
+                draft.add(whole + end)
         self._end.close()
         self._end = Appended(path)
         self.remarks.append(CUT)

@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -22,7 +21,7 @@ from typing import Any
 from bmslink.errors import TargetError, UsageError
 from bmslink.jsonable import dumps
 from bmslink.model import Reading
-from bmslink.storage.atomic import require_regular
+from bmslink.storage.atomic import draft_of, require_regular
 from bmslink.storage.readings.lines import CUT, Appended
 from bmslink.storage.readings.rows import from_row, kind_of, ordered, require_ours, to_row
 
@@ -108,18 +107,9 @@ class ParquetTable:
         rows = _NEW.substitute(part=_literal(_only(self._part.path)), columns=columns)
         if self._rows:
             rows = _AND_OLD.substitute(old=_literal(_only(self._path)), rows=rows)
-        handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".bmslink-")
-        os.close(handle)
-        draft = Path(name)
-        try:
-            _run(self._base, _COPY.substitute(rows=rows, draft=_literal(name), number=number))
-            with draft.open("rb") as file:
-                os.fsync(file.fileno())
-            draft.chmod(os.fstat(self._part.handle).st_mode & 0o777)
-            draft.replace(self._path)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
+        mode = os.fstat(self._part.handle).st_mode & 0o777
+        with draft_of(self._path, mode=mode) as draft:
+            _run(self._base, _COPY.substitute(rows=rows, draft=_literal(str(draft)), number=number))
         self._number, self._rows = number, self._rows + self._waiting
         self._columns += new
         self._waiting, self._wanted = 0, set()

@@ -90,7 +90,8 @@ def _shows_on(
     order = record.order
     if order is not None and order.pending:
         if order.on:
-            if order.over and now - order.at <= numbers.settle and not restarted:
+            off_at = order.at if record.off_at is None else record.off_at
+            if order.over and now - off_at <= numbers.settle and not restarted:
                 return Observed(record, Meaning.NOTHING)
             done = _change(order, read_back=True)
             return Observed(_free(record, Owner.UNKNOWN, done), Meaning.GIVEN_BACK)

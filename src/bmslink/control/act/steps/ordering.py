@@ -51,6 +51,8 @@ def send_off(
         own=record.own or takes,
         confirmed=record.confirmed and record.seen is False and not unread,
         order=order,
+        # what showed off before an on that nobody saw shows nothing now
+        seen=None if unread and record.seen is False else record.seen,
         off_at=now,
         waiting=None,
         futile=0,

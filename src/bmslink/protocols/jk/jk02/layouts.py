@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from construct import (
     Array,
@@ -256,23 +257,43 @@ def fitted(layout: Layout, values: Mapping[str, Any]) -> dict[str, Any]:
     """Values as the fields of a flat layout can hold them: rounded to the field's step, and
     stopped at its end. What is no number stays as it is."""
     found: dict[str, Any] = {}
-    for name, wire in fields_of(layout):
+    for name, many, room in _rooms(layout):
         value = values[name]
-        if isinstance(wire, Array):
-            found[name] = [_fit(v, wire.subcon) for v in value]
-        else:
-            found[name] = _fit(value, wire)
+        if room is not None:
+            value = [room.fit(v) for v in value] if many else room.fit(value)
+        found[name] = value
     return found
 
 
-def _fit(value: Any, wire: Layout) -> Any:
-    number, per = (wire.subcon, wire.per) if isinstance(wire, Scaled) else (wire, 1)
+class _Room(NamedTuple):
+    """What a number can hold."""
+
+    low: int
+    high: int
+    per: int | None
+    """Raw steps a unit; `None`: it has no scale."""
+
+    def fit(self, value: float | None) -> float:
+        whole = min(max(round((value or 0) * (self.per or 1)), self.low), self.high)
+        return whole if self.per is None else whole / self.per
+
+
+@lru_cache(maxsize=16)
+def _rooms(layout: Layout) -> tuple[tuple[str, bool, _Room | None], ...]:
+    """Of each field its name, whether it is an array, and the room of its numbers."""
+    return tuple(
+        (name, True, _room(wire.subcon)) if isinstance(wire, Array) else (name, False, _room(wire))
+        for name, wire in fields_of(layout)
+    )
+
+
+def _room(wire: Layout) -> _Room | None:
+    number, per = (wire.subcon, wire.per) if isinstance(wire, Scaled) else (wire, None)
     if not isinstance(number, FormatField):
-        return value
+        return None
     size = 8 * number.sizeof()
     low = -(1 << size - 1) if number.fmtstr[1].islower() else 0
-    whole = min(max(round((value or 0) * per), low), low + (1 << size) - 1)
-    return whole / per if isinstance(wire, Scaled) else whole
+    return _Room(low, low + (1 << size) - 1, per)
 
 
 # ---------------------------------------------------------------------------------- variant
