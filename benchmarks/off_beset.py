@@ -113,8 +113,8 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=40)
     wish = parser.parse_args()
     table = Table(title="Off beside all that fails, ms", title_justify="left")
-    for column in ("protocol", "n", "whole p50", "ours p50", "ours p99", "target",
-                   "reaction p50", "p99", "target"):  # fmt: skip
+    for column in ("protocol", "n", "whole p50", "ours p50", "p90", "p99", "target",
+                   "reaction p50", "p90", "p99", "target"):  # fmt: skip
         table.add_column(column, justify="left" if column == "protocol" else "right")
     met = True
     for protocol in wish.protocols:
@@ -124,8 +124,8 @@ def main() -> int:
             [getattr(each, name) for each in found] for name in ("total", "ours", "reaction")
         )
         met &= at(ours, 0.99) <= target and at(reaction, 0.99) <= _REACTION
-        values = (at(total, 0.5), at(ours, 0.5), at(ours, 0.99), target,
-                  at(reaction, 0.5), at(reaction, 0.99), _REACTION)  # fmt: skip
+        values = (at(total, 0.5), at(ours, 0.5), at(ours, 0.9), at(ours, 0.99), target,
+                  at(reaction, 0.5), at(reaction, 0.9), at(reaction, 0.99), _REACTION)  # fmt: skip
         table.add_row(protocol, str(len(found)), *(f"{1000 * value:.1f}" for value in values))
     Console(width=110).print(table)
     return 0 if met else 5

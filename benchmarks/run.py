@@ -201,7 +201,7 @@ def scan(console: Console, *, quick: bool) -> None:
 
 def policies(console: Console, *, quick: bool) -> None:
     """One cycle of the control engine, and of all that acts on what it decides."""
-    title = f"One cycle of deciding, {control.CELLS} cells; target with acting: 80 µs of CPU"
+    title = f"One cycle of deciding, {control.CELLS} cells; target with the reconciler: 80 µs"
     report = table(title, "pack", "µs", "90 %", "readings per s")
     for name, times in control.cycles(3 if quick else 20):
         report.add_row(name, *spread(times, 1e6), f"{1 / statistics.median(times):.0f}")

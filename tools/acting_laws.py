@@ -44,6 +44,10 @@ __all__ = [
 ]
 
 
+_CLOCK = 1e-6
+"""s by which sums of times may differ."""
+
+
 class Broken(Exception):
     """A law that does not hold, by its name."""
 
@@ -325,14 +329,14 @@ def _judge_on(world: World, side: Side, command: SwitchCommand, *, allowed: bool
         raise Broken("A4", f"{side.name} on is sent after {world.good} good samples")
     if side.shown is not False or not side.shown_off:
         raise Broken("A2", f"{side.name} on is sent though no reading showed it off")
-    if now - world.started < numbers.after_start:
+    if now - world.started < numbers.after_start - _CLOCK:
         raise Broken("A3", f"{side.name} on is sent {now - world.started:g} s after the start")
-    if side.off_at is not None and now - side.off_at < numbers.min_off:
+    if side.off_at is not None and now - side.off_at < numbers.min_off - _CLOCK:
         raise Broken("A3", f"{side.name} on is sent {now - side.off_at:g} s after the off")
     hour = [t for t in side.ons if now - t < HOUR]
     if len(hour) >= numbers.enables_an_hour:
         raise Broken("A7", f"{side.name} on is number {len(hour) + 1} within an hour")
-    if hour and now - hour[-1] < numbers.enable_apart:
+    if hour and now - hour[-1] < numbers.enable_apart - _CLOCK:
         raise Broken("A7", f"{side.name} on is sent {now - hour[-1]:g} s after the last")
 
 

@@ -41,6 +41,7 @@ _SEE = "steps/observing.py"
 _DO = "steps/ordering.py"
 _ASK = "steps/asking.py"
 _HEED = "steps/heeding.py"
+_ACTOR = "../../runtime/acting/pack_actor.py"
 MUTANTS = (
     # switching on
     Mutant(_ON, "if record.prior is not True:", "if False:", "test_what_was_off_before"),
@@ -166,6 +167,22 @@ MUTANTS = (
     Mutant("ledger.py", "last = now if order.on else now - max(order.last, _LONG_AGO)",
            "last = now - order.last", "test_an_off_from_before_a_restart"),
     Mutant("ledger.py", "elif sent.doubt:", "elif sent.others:", "test_what_a_frame_leaves"),
+    Mutant("ledger.py", "at = now if order.on or order.over else", "at = now if order.on else",
+           "test_after_a_restart_an_on"),
+    Mutant(_DO, "seen=None if unread and record.seen is False else record.seen,",
+           "seen=record.seen,", "test_an_off_over_an_on"),
+    Mutant(_SEE, "off_at = order.at if record.off_at is None else record.off_at",
+           "off_at = order.at", "test_an_off_that_is_over"),
+    Mutant("reconciler.py", "held = record.held if self.ledger.run.heard else None",
+           "held = record.held", "test_what_a_person_tried"),
+    Mutant("reconciler.py", "if record is not before and record != before:",
+           "if record is not before:", "test_what_holds_is_not_new"),
+    # what waits
+    Mutant(_ACTOR, "if now - order.at >= _ON_TAKES:", "if False:", "test_an_on_that_waited"),
+    Mutant(_ACTOR, "if command.actuator in self._facts.protected:", "if False:",
+           "test_a_protection_that_came"),
+    Mutant(_ACTOR, "if self.ledger.record(name).order is order:", "if True:",
+           "test_what_was_asked_before"),
 )  # fmt: skip
 
 

@@ -47,6 +47,8 @@ _MINUTE = 60.0
 _PATIENCE = 20.0
 """s within which something must have happened, or it never does."""
 _LOOK = 0.02
+_NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
+"""Who sets this compiles the program at each start, which no user does."""
 _VIOLATIONS = {"charge": (2, 3.58), "discharge": (3, 2.85)}
 """Path -> a cell and its voltage, beyond what the policy file below allows and within what the
 simulated BMS does."""
@@ -189,10 +191,11 @@ class Board:
         run = ("control", "run", "--enforce", "--policies", str(self.folder / "p.toml"))
         words = ("serve",) if self.served else (*run, self.target)
         self.begun = time.monotonic()
+        kept = {key: value for key, value in os.environ.items() if key != _NO_BYTECODE}
         with (self.folder / "said").open("ab") as said:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "bmslink", *words, "--quiet",
-                env={**os.environ, **self.environment}, stdin=asyncio.subprocess.DEVNULL,
+                env={**kept, **self.environment}, stdin=asyncio.subprocess.DEVNULL,
                 stdout=said, stderr=said, start_new_session=True,
             )  # fmt: skip
 

@@ -273,8 +273,10 @@ class Device:
         """Switch `charge`, `discharge` or `balance` on or off, and read what it did.
 
         Off is sent at once: no lock, no plan and no unfinished change holds it up. On waits for
-        all of them. `outcome.result` is `done`, `ignored` (the board reports it as before) or
-        `unproven`.
+        all of them, and is refused (`GateError`) while an emergency stop or a policy holds the
+        switch off. A `control run` that acts on the pack switches itself, so that it knows; where
+        it has the line, leave the device closed: it is opened here if need be. `outcome.result`
+        is `done`, `ignored` (the board reports it as before) or `unproven`.
         """
         if isinstance(switch, Command) == (on is not None):
             raise UsageError("switch(): it must be a name with True or False, or a Command.")

@@ -97,6 +97,7 @@ WRONG_USAGE = {
     "bad target of a name": ("packs", "add", "van", "nonsense://x"),
     "unknown name": ("packs", "remove", "van"),
     "bad target to serve": ("serve", "nonsense://x"),
+    "no time": ("history", "van", "--since", "soon"),
     "text for a secret": ("service", "install", "--credential", "pin"),
 }  # fmt: skip
 FILES = {
@@ -139,6 +140,8 @@ FAILED = {
     "no frame": ("decode", "--hex", "00 11 22"),
     "no such capture": ("decode", "/nowhere/file"),
     "no service": ("service", "stop"),
+    "no service, history": ("history", "van"),
+    "no service, events": ("events",),
 }
 
 

@@ -99,7 +99,7 @@ def test_what_fails_is_sent_again_in_its_order_and_the_trouble_is_told_once(serv
     sender.put(alert("second"))
     wait_until(lambda: len(server.came) == 2)
     assert [each["text"] for each in server.came] == ["first", "second"]
-    wait_until(lambda: len(told) == 2)
+    wait_until(lambda: len(told) == 2 and sender.sent == 2)
     assert "500" in told[0]
     assert told[1] == ""
     assert (sender.sent, sender.lost, sender.trouble) == (2, 0, "")

@@ -235,7 +235,7 @@ def same(layout: Any, payload: bytes) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=8 if WHOLE_SWEEP else 2, deadline=None)
+@settings(max_examples=8 if WHOLE_SWEEP else 1, deadline=None)
 @given(st.binary(min_size=LONGEST, max_size=LONGEST))
 @example(bytes(LONGEST))
 @example(b"\xff" * LONGEST)
@@ -382,6 +382,29 @@ def test_structs_within_and_values_that_are_given() -> None:
     assert written(layout, values) == bytes.fromhex("0a010ce4 0a020ce5 09")
     with pytest.raises(FrameError, match="mark is 0b"):
         parse(layout, bytes.fromhex("0a010ce4 0b020ce5 09"), "test")
+
+
+def test_arrays_within_arrays() -> None:
+    cell = Struct("levels" / Array(2, Byte), "names" / Array(2, Bytes(1)))
+    layout = Struct(
+        "rows" / Array(2, Array(2, Int16ub)),
+        "cells" / Array(2, cell),
+        "none" / Array(0, Byte),
+        "marks" / Array(2, Const(b"\xdd")),
+        "sevens" / Array(2, Computed(7)),
+    )
+    data = bytes.fromhex("0001000200030004 01026162 03046364 dddd")
+    values = parse(layout, data, "test")
+    assert values["rows"] == [[1, 2], [3, 4]]
+    assert values["cells"][1] == {"levels": [3, 4], "names": [b"c", b"d"]}
+    assert (values["none"], values["sevens"]) == ([], [7, 7])
+    assert written(layout, values) == build(layout, values, "test") == data
+    assert layout.build(values) == data
+    for wrong in ({"rows": [[1, 2], [3]]}, {"none": [1]}, {"marks": [b"\xdd", b"\xde"]}):
+        with pytest.raises(UNFIT):
+            written(layout, values | wrong)
+        with pytest.raises(FrameError, match="cannot be built"):
+            build(layout, values | wrong, "test")
 
 
 def test_what_must_have_a_fast_reader_says_so() -> None:

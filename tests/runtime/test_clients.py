@@ -17,6 +17,7 @@ from bmslink.control.act.actuators import prepare
 from bmslink.errors import GateError, LinkClosed, VerifyError
 from bmslink.link.transport import parse_target
 from bmslink.model import Switch
+from bmslink.protocols.jk.jk02.stream import JKStream
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.api.app import make_app
 from bmslink.runtime.clients.client_job import ClientJob
@@ -298,11 +299,13 @@ async def test_an_off_does_not_wait_until_a_board_has_said_again_who_it_is() -> 
     pack = SimulatedPack("jk02", cells=4)
     async with bmslink.connect(pack.target) as device:
         board = device.board
+        assert isinstance(board.driver, JKStream)
         charge = (await prepare(board)).actuators[Switch.CHARGE]
         board.driver.forget()
         loop = asyncio.get_running_loop()
         assert (await charge.off(loop.time() + 3)).sent is True
         assert switches(pack)[0] is False
-        board.driver.forget()
-        board.link.continuity.outages += 1  # now it may be another board
-        assert (await charge.off(loop.time() + 3)).sent is False
+        assert not board.driver.info  # nothing was asked before it
+        board.link.continuity.outages += 1  # now it may be another board: that is asked first
+        assert (await charge.off(loop.time() + 3)).sent is True
+        assert board.driver.info

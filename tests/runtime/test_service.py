@@ -50,6 +50,7 @@ class Bench:
             one = next(iter(self.plugs.values()))
             self.plugs = dict.fromkeys(self.plugs, one)
         self.events: list[tuple[str, str]] = []
+        self.told: list[PackEvent] = []
         self.readings: list[tuple[float, str]] = []
         self.service = Service(ServicePlan(plans), make=lambda plan: self.board(plan, shares))
 
@@ -63,6 +64,7 @@ class Bench:
             async for item in news:
                 if isinstance(item.data, PackEvent):
                     self.events.append((item.pack, item.data.what))
+                    self.told.append(item.data)
                 elif item.kind == "reading":
                     self.readings.append((loop.time(), item.pack))
 
@@ -463,6 +465,17 @@ async def test_a_restart_raises_no_limit_sooner_than_no_restart(tmp_path: Path) 
         after = again.service.packs["a"].decision
         assert after is not None and not after.discharge.allowed
         assert held & {r.policy for r in after.discharge.reasons}
+        device.pack.set_temperature("cell_1", None)
+        await asyncio.sleep(4000)
+    for run, change in ((bench, "trip"), (again, "tripped")):
+        lasting = {each.key: each for each in run.told if each.open and each.what == "policy"}
+        policy = min(held & {key.removeprefix("policy/") for key in lasting})
+        assert lasting[f"policy/{policy}"].data["change"] == change
+    over = [each for each in again.told if each.key and each.until and each.what == "policy"]
+    assert {each.severity for each in over} == {"info"}
+    opened = {each.key for each in again.told if each.open}
+    assert opened & {each.key for each in over}
+    assert all(each.since for each in over if each.key in opened), "an end says since when"
 
 
 async def test_a_damaged_state_is_said_and_put_aside(tmp_path: Path) -> None:

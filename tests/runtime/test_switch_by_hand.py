@@ -17,6 +17,7 @@ import pytest
 import bmslink
 from acting_support import VENDORS, approve, policy_text
 from bmslink import config
+from bmslink.config.identity.known_as import pack_of
 from bmslink.control.act.ledger import Ledger, Stop, SwitchRecord
 from bmslink.control.act.store import LedgerStore
 from bmslink.control.files import parse_policies
@@ -28,6 +29,7 @@ from bmslink.runtime.acting.direct import do_directly
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.start import lock_acting, pack_key
 from bmslink.runtime.supervisor import Enforcing, PackSupervisor, StatusBoard
+from bmslink.storage.journal import Journal
 from bmslink.storage.state import StateFolder
 from bmslink.testing import SimulatedPack
 
@@ -250,3 +252,23 @@ async def test_a_run_that_was_killed_has_nothing(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(mailbox, "is_running", lambda pid: False)
         assert mailbox.run_at(device.target) is None
         assert (await by_hand.hand_over(device.board, CHARGE_ON)).outcome is None
+
+
+async def test_setting_a_change_back_turns_on_nothing_that_was_stopped() -> None:
+    """What acts leaves no mark in the journal's record of the change: its ledger says it."""
+    journal = Journal()
+    pack = SimulatedPack("jk02", cells=4, load=0.0)
+    async with bmslink.connect(pack.target) as device:
+        plan = await device.plan({"charge_switch": False, "discharge_switch": False})
+        table, board = plan.table, device.board
+        journal.begin(
+            config.place_of(board.target),
+            pack_of(plan.identity),
+            [change.to_dict() for change in plan.changes],
+            map=table.map.name,
+            image={f"{a:X}": raw.hex() for a, raw in table.image.items()},
+            waived=[],
+        )
+        await do_directly(board, ActingWish(do="stop"), "anna")
+        await device.resume(rollback=True)
+        assert (pack.truth().charge_switch, pack.truth().discharge_switch) == (False, False)

@@ -77,6 +77,17 @@ def test_a_file_of_something_else_is_refused_and_kept(tmp_path, end):
         open_log(link)
 
 
+@pytest.mark.parametrize("end", [".jsonl", ".jsonl.gz"])
+def test_a_capture_is_no_log(tmp_path, end):
+    path = tmp_path / f"session{end}"
+    text = b'{"format":"bmslink-capture","version":1,"target":"sim://jbd"}\n{"t":0,"dir":"rx"}\n'
+    path.write_bytes(text if end == ".jsonl" else gzip.compress(text))
+    before = path.read_bytes()
+    with pytest.raises(TargetError, match="something else than readings"):
+        open_log(path)
+    assert path.read_bytes() == before
+
+
 def test_a_name_without_a_format_is_refused(tmp_path):
     with pytest.raises(TargetError, match=r"\.jsonl\.gz"):
         open_log(tmp_path / "log.txt")

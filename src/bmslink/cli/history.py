@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_PAGE = 2000
+_PAGE = 5000
 """Rows of one answer."""
 _SHOWN = ("main",)
 """Fields for people, unless others are asked for."""
@@ -81,7 +81,7 @@ def command(
         address, name = await find_served(addresses, pack)
         pages = _pages(address, {**query, "pack": name})
         if people:
-            await _show(session, pages)
+            await _show(session, pages, whole=field is not None)
         elif as_csv:
             await _write_table(session, pages)
         else:
@@ -104,7 +104,7 @@ async def _pages(
         more = {**more, "since": page["next"], "resolution": page["resolution"], "field": fields}
 
 
-async def _show(session: Session, pages: AsyncIterator[dict[str, Any]]) -> None:
+async def _show(session: Session, pages: AsyncIterator[dict[str, Any]], *, whole: bool) -> None:
     from bmslink.cli.render.history import table
 
     async for page in pages:
@@ -114,7 +114,7 @@ async def _show(session: Session, pages: AsyncIterator[dict[str, Any]]) -> None:
                 f"to {local(page['until'])}."
             )
             return
-        session.show(table(page))
+        session.show(table(page, whole=whole))
 
 
 async def _write_table(session: Session, pages: AsyncIterator[dict[str, Any]]) -> None:

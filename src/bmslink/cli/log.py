@@ -40,7 +40,7 @@ def command(
     ],
     targets: o.Targets = None,
     watch: Annotated[
-        float, typer.Option(parser=o.seconds, metavar="S", help="Read every S seconds [5].")
+        float, typer.Option(parser=o.seconds, metavar="S", help="Read every S seconds.")
     ] = _INTERVAL,
     seconds: Annotated[
         float | None, typer.Option(parser=o.seconds, metavar="S", help="End after S seconds.")

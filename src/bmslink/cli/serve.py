@@ -87,12 +87,18 @@ def command(
         service = Service(plan)
         _on_signals(session, service)
         async with asyncio.TaskGroup() as group:
-            telling = group.create_task(_tell(session, service))
+            announced = asyncio.Event()
+            telling = group.create_task(_tell(session, service, announced))
+
+            def ready(listening: Listening) -> None:
+                _ready(session, service, listening)
+                announced.set()
+
             await host(
                 service,
                 system=system,
                 loopback=loopback or sys.platform == "win32",
-                ready=lambda listening: _ready(session, service, listening),
+                ready=ready,
             )
             telling.cancel()
 
@@ -132,9 +138,11 @@ def _ready(session: Session, service: Service, listening: Listening) -> None:
         )
 
 
-async def _tell(session: Session, service: Service) -> None:
-    """Events as they come, for programs; people read the log."""
+async def _tell(session: Session, service: Service, announced: asyncio.Event) -> None:
+    """Events as they come, for programs; people read the log. Programs wait for the line with
+    `ready`, and packs may be read before: what happens earlier comes after that line."""
     with service.feed.subscribe(kinds=["event"]) as news:
+        await announced.wait()
         async for item in news:
             if session.json:
                 session.record(_event(item))

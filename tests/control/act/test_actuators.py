@@ -18,7 +18,7 @@ from bmslink.link.turns import Preempted, Preemption, Turns, preemptible
 from bmslink.model import Command, Condition, Switch
 from bmslink.protocols.abilities import is_setting
 from bmslink.simulation.pack.pack import Pack
-from bmslink.simulation.transport import SimTransport
+from bmslink.simulation.transport import SimTransport, make_device, name_device
 from bmslink.testing import SimulatedPack
 
 FETS = ("charge", "discharge")
@@ -474,3 +474,21 @@ async def test_a_board_that_is_being_asked_anew_who_it_is(protocol: str, on: boo
         sent = await (actuator.on if on else actuator.off)(asyncio.get_running_loop().time() + 5.0)
         assert sent.sent, sent.error
         assert pack.truth().to_dict()[f"{name}_switch"] is on
+
+
+@pytest.mark.parametrize(("first", "second"), [("10.07", "15.41"), ("15.41", "10.07")])
+async def test_off_goes_out_as_the_board_that_is_there_now_takes_it(
+    first: str, second: str
+) -> None:
+    """Another board behind the same adapter: 24S and 32S boards have other registers."""
+    boards = [make_device("jk02", firmware=each, load="idle") for each in (first, second)]
+    target = f"jk02+sim://?pack={name_device(boards[0])}"
+    async with bmslink.connect(target).board as device:
+        actuators = (await prepare(device, waive=UNTESTED)).actuators
+        device.link.transport.device = boards[1]  # type-checked code has no such line
+        await device.reopen()
+        for name in (*FETS, "balance"):
+            sent = await actuators[name].off(soon())
+            assert sent.sent, sent.error
+            assert boards[1].pack.switches[Switch(name)] is False
+        assert all(boards[0].pack.switches.values())

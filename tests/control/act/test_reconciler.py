@@ -681,6 +681,7 @@ def test_what_holds_is_not_new_with_every_reading() -> None:
     assert held.own
     assert held.confirmed
     bench(decided(Demand.OPEN_NOW))
+    bench(decided(Demand.OPEN_NOW, stale=True), heard=False)
     assert bench.ledger.charge is held
 
 
@@ -713,3 +714,38 @@ def test_an_off_that_is_over_explains_no_later_one() -> None:
     bench(decided())
     assert bench.told("foreign_off")
     assert bench.wait(decided(), 300.0) == []
+
+
+def test_an_off_without_effect_is_said_once_until_it_is_read_back() -> None:
+    bench = Bench()
+    bench.obeys = False
+    bench.wait(decided(charge=Demand.OPEN_NOW), 120)
+    assert len(bench.sent) > 5
+    (said,) = [r for r in bench.said if r.what == "no_effect"]
+    assert said.text.endswith("It is sent again and again until it does.")
+    assert said.alarm
+    bench.obeys = True
+    bench.wait(decided(charge=Demand.OPEN_NOW), 120)
+    assert bench.on["charge"] is False
+    bench.wait(decided(), 120)
+    assert bench.on["charge"] is True
+    bench.obeys = False
+    bench.wait(decided(charge=Demand.OPEN_NOW), 30)
+    assert len([r for r in bench.said if r.what == "no_effect"]) == 2
+
+
+def test_after_a_restart_an_on_from_before_may_still_take_effect() -> None:
+    """An off that went out over it is not read back by what shows off before that."""
+    bench = Bench()
+    for _ in range(3):
+        bench(decided(URGENT))
+    bench.obeys = False
+    while bench(decided()) != [ON]:
+        pass
+    assert bench(decided(URGENT)) == [OFF]
+    bench.restart()
+    bench.said.clear()
+    bench(decided(URGENT))
+    assert not [r for r in bench.said if r.what == "read_back"]
+    bench.wait(decided(URGENT), 14.0)
+    assert bench.told("read_back")

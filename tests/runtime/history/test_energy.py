@@ -14,7 +14,7 @@ from history_support import BEGIN, HistoryWorld
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bmslink.runtime.watching.energy import EnergyMeter, longest_step
+from bmslink.runtime.watching.energy import EnergyMeter, EnergyTotals, longest_step
 
 
 def current(time: float) -> float:
@@ -54,6 +54,27 @@ def test_polled_energy_is_exact_to_a_thousandth() -> None:
     counted = (found.charge_in, found.charge_out, found.energy_in, found.energy_out)
     assert all(map(close, counted, true)), (counted, true)
     assert found.unknown == 0 and found.known == pytest.approx(last - first)
+
+
+def test_a_change_of_sign_counts_for_both_directions() -> None:
+    meter = EnergyMeter(10)
+    meter.hear(0, BEGIN, 50.0, 10.0)
+    meter.hear(4, BEGIN + timedelta(seconds=4), 50.0, -30.0)
+    found = meter.totals(4, BEGIN)
+    assert found is not None
+    assert (found.charge_in, found.charge_out) == (5, 45)
+    assert (found.energy_in, found.energy_out) == (250, 2250)
+
+
+def test_what_was_counted_before_the_store_was_open_is_added() -> None:
+    before = EnergyTotals(BEGIN - timedelta(days=1), BEGIN, 10, 20, 30, 40, 50, 60)
+    meter = EnergyMeter(10)
+    for second in (100, 105):
+        meter.hear(second, BEGIN + timedelta(seconds=second), 50.0, 2.0)
+    meter.resume(before)
+    assert meter.totals(105, BEGIN) == EnergyTotals(
+        before.since, BEGIN + timedelta(seconds=105), 20, 20, 530, 40, 55, 160
+    )
 
 
 readings = st.lists(

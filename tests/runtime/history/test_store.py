@@ -401,6 +401,7 @@ def test_fields_resolutions_and_pages(tmp_path: Path) -> None:
     spans = {timedelta(hours=2): "raw", timedelta(days=1): "minute", timedelta(days=30): "hour"}
     for span, level in spans.items():
         assert HistoryQuery("van", now - span, now).level == level
+    assert HistoryQuery("van", now - timedelta(days=1), now, limit=1000).level == "hour"
 
     def ask(**query: Any) -> Any:
         asked = HistoryQuery("van", BEGIN, BEGIN + timedelta(hours=1), **query)

@@ -13,16 +13,22 @@ from bmslink.cli.render.text import duration
 __all__ = ["event_lines", "table"]
 
 
-def table(page: Mapping[str, Any]) -> Table:
-    """Rows of a pack, by the clock of this computer."""
+def table(page: Mapping[str, Any], *, whole: bool) -> Table:
+    """Rows of a pack, by the clock of this computer; `whole`: no column is left out, however
+    narrow the terminal."""
     names = page["fields"][1:]
-    found = Table(
-        Column(name="time"), *(Column(name=_title(name), right=True, spare=n > 3)
-                               for n, name in enumerate(names)),
-    )  # fmt: skip
-    for time, *values in page["rows"]:
-        found.add(_local(time), *map(_cell, values))
+    values = (
+        Column(name=_title(name), right=True, labelled=True, spare=not whole and n > _ALWAYS)
+        for n, name in enumerate(names)
+    )
+    found = Table(Column(name="time"), *values)
+    for time, *row in page["rows"]:
+        found.add(_local(time), *map(_cell, row))
     return found
+
+
+_ALWAYS = 3
+"""Columns after this one are left out where there is no room."""
 
 
 def _title(name: str) -> str:

@@ -14,7 +14,7 @@ import msgspec
 
 from bmslink.control.act.actuator import ACTUATORS
 from bmslink.control.act.facts import SwitchFacts
-from bmslink.control.act.ledger import BESIDE, Ledger, Owner, SwitchRecord
+from bmslink.control.act.ledger import BESIDE, Ledger, Order, Owner, SwitchRecord
 from bmslink.control.act.mandate import Mandate, SwitchWish, wish_for
 from bmslink.control.act.messages import Remark, Request, Resume, SwitchCommand
 from bmslink.control.act.numbers import ActingNumbers
@@ -32,6 +32,7 @@ __all__ = ["Reconciled", "reconcile"]
 _change = msgspec.structs.replace
 _NUMBERS = ActingNumbers()
 _FOR_PEOPLE = (BUDGET, DISK, FUTILE)
+_NO_EFFECT = "no_effect"
 
 
 class Reconciled(NamedTuple):
@@ -146,6 +147,9 @@ class _Cycle:
         if found is Meaning.NOTHING:
             self._put(name, record)
             return
+        run = self.ledger.run
+        if found is not Meaning.NO_EFFECT and (key := f"{_NO_EFFECT} {name}") in run.told:
+            self.ledger = _change(self.ledger, run=_change(run, told=run.told - {key}))
         if found in (Meaning.CLASH, Meaning.FORGOT):
             record = self._on_after_off(name, record, found)
         elif found is Meaning.READ_BACK:
@@ -158,12 +162,22 @@ class _Cycle:
         elif found is Meaning.FOREIGN_ON:
             self._say("foreign_on", name, f"{name} was switched on by somebody else.")
         else:
-            order = before.order
-            wanted = "on" if order is not None and order.on else "off"
-            polls = self.numbers.no_effect_polls
-            text = f"{name} {wanted} was sent, and {polls} readings later the board still says no."
-            self._say("no_effect", name, text, alarm=True)
+            self._without_effect(name, before.order)
         self._put(name, record)
+
+    def _without_effect(self, name: str, order: Order | None) -> None:
+        """A command that the board does not show: said once, however often it is repeated."""
+        if order is None:
+            return
+        run, key = self.ledger.run, f"{_NO_EFFECT} {name}"
+        if order.tries > 1 and key in run.told:
+            return
+        self.ledger = _change(self.ledger, run=_change(run, told=run.told | {key}))
+        wanted, polls = "on" if order.on else "off", self.numbers.no_effect_polls
+        text = f"{name} {wanted} was sent, and {polls} readings later the board still says no."
+        if not order.on:
+            text += " It is sent again and again until it does."
+        self._say(_NO_EFFECT, name, text, alarm=True)
 
     def _on_after_off(self, name: str, record: SwitchRecord, found: Meaning) -> SwitchRecord:
         """The board shows on after an off of ours that was read back."""

@@ -40,7 +40,7 @@ class _Part(NamedTuple):
     checks: list[str]
     """Statements that come before: constants that must be found."""
     puts: list[str]
-    """One for each value: what `struct` is to put there, made of the values `o`."""
+    """What `struct` is to put there, made of the values `o`."""
     needs: list[str]
     """What must be true of `o` for that; `struct` would cut bytes, or fill them up."""
 
@@ -89,11 +89,8 @@ def _part(field: Layout, at: int, value: str, name: str = "a constant") -> _Part
         entries = (f"{name!r}: {part.text}" for name, part in named if name is not None)
         return _joined(parts, f"{{{', '.join(entries)}}}")
     if isinstance(field, Array):
-        if not isinstance(field.count, int):
-            return None
-        parts = _parts([(field.subcon, f"{value}[{i}]") for i in range(field.count)], at)
-        need = f"isinstance({value}, (list, tuple)) and len({value}) == {field.count}"
-        return _joined(parts, f"[{', '.join(part.text for part in parts or ())}]", need)
+        count = field.count
+        return _array(field.subcon, count, at, value) if isinstance(count, int) else None
     if isinstance(field, Const):
         data = field.value
         if not isinstance(data, bytes) or not isinstance(field.subcon, Bytes):
@@ -108,6 +105,21 @@ def _part(field: Layout, at: int, value: str, name: str = "a constant") -> _Part
         need = f"type({value}) is bytes and len({value}) == {field.length}"
         return _Part([f"={field.length}s"], f"v{at}", [], [value], [need])
     return _number(field, f"v{at}", value)
+
+
+def _array(item: Layout, count: int, at: int, value: str) -> _Part | None:
+    """The part of an array. It is built by loops over its items `x`: a term for each item would
+    take long to compile."""
+    parts = _parts([(item, "x")] * count, at)
+    whole = _joined(parts, f"[{', '.join(part.text for part in parts or ())}]")
+    if whole is None:
+        return None
+    puts, needs = (parts[0].puts, parts[0].needs) if parts else ([], [])
+    long = f"isinstance({value}, (list, tuple)) and len({value}) == {count}"
+    return whole._replace(
+        puts=[f"*[put for x in {value} for put in ({', '.join(puts)},)]"] if puts else [],
+        needs=[long, *(f"all({need} for x in {value})" for need in needs)],
+    )
 
 
 def _member(field: Layout, value: str) -> str:

@@ -50,7 +50,7 @@ async def history(request: Request) -> Response:
         until=until,
         resolution=_resolution(given.get("resolution", "auto")),
         fields=tuple(request.query_params.getlist("field")),
-        limit=_limit(given, 20_000, MOST_ROWS),
+        limit=_limit(given, 5000, MOST_ROWS),
     )
     served = [*service_of(request).packs]
 

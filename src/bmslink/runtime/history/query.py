@@ -35,7 +35,7 @@ _TABLES = {"minute": "minutes", "hour": "hours"}
 _SIZES = {"minute": MINUTE, "hour": HOUR}
 _RAW, _MINUTES = timedelta(hours=2), timedelta(days=3)
 """Up to such a span `auto` means raw, or minutes: about 1500 to 4300 rows."""
-MOST_ROWS = 100_000
+MOST_ROWS = 20_000
 """Of one answer."""
 _COUNTED = {
     "charged_capacity": ("charge_in", 3600.0),
@@ -71,7 +71,7 @@ class HistoryQuery:
     resolution: Resolution = "auto"
     fields: tuple[str, ...] = ()
     """Names of fields or of groups of them; none: all that have a value."""
-    limit: int = 20_000
+    limit: int = 5000
     """At most so many rows, the first ones."""
 
     @property
@@ -80,7 +80,10 @@ class HistoryQuery:
         if self.resolution != "auto":
             return self.resolution
         span = self.until - self.since
-        return "raw" if span <= _RAW else "minute" if span <= _MINUTES else "hour"
+        if span <= _RAW:
+            return "raw"
+        fits = span <= timedelta(minutes=self.limit)
+        return "minute" if span <= _MINUTES and fits else "hour"
 
 
 @dataclass(frozen=True, slots=True)

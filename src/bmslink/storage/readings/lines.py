@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from bmslink.model import Reading
 from bmslink.storage.atomic import update_handle
 from bmslink.storage.chain import take
 
-__all__ = ["Appended", "LoggedLines", "busy", "json_lines"]
+__all__ = ["Appended", "LoggedLines", "busy", "json_lines", "require_readings"]
 
 _PIECE = 1 << 16
 
@@ -103,6 +104,22 @@ def json_lines(readings: Sequence[Reading]) -> bytes:
     return "".join(f"{to_json(reading.to_dict())}\n" for reading in readings).encode()
 
 
+def require_readings(start: bytes, path: Path) -> None:
+    """Raises `TargetError` where a file that begins so has lines of something else, as a capture
+    has. One whose first line was cut off is none of those."""
+    first, end, _ = start.lstrip().partition(b"\n")
+    if not first or (not end and first.startswith(b'{"schema":')):
+        return
+    try:
+        found = json.loads(first)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or "target" not in found or "format" in found:
+        raise TargetError(
+            f"{path} holds something else than readings: name another file. Nothing was written."
+        )
+
+
 CUT = "The last line was cut off by a kill or a power cut, and is removed."
 
 
@@ -113,11 +130,7 @@ class LoggedLines:
         self._end = Appended(path)
         self.remarks: list[str] = []
         try:
-            first = self._end.read(0, 64).lstrip()
-            if first and not first.startswith(b"{"):
-                raise TargetError(
-                    f"{path} holds no JSON lines: name another file. Nothing was written."
-                )
+            require_readings(self._end.read(0, _PIECE), path)
             if self._end.cut_to_lines():
                 self.remarks.append(CUT)
         except BaseException:

@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 from bmslink.errors import TargetError
 from bmslink.model import Reading
 from bmslink.storage.atomic import draft_of
-from bmslink.storage.readings.lines import CUT, Appended, json_lines
+from bmslink.storage.readings.lines import CUT, Appended, json_lines, require_readings
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -52,6 +52,8 @@ class PackedLines:
                 raise TargetError(
                     f"{path} is not packed by gzip: name another file. Nothing was written."
                 )
+            with path.open("rb") as file:
+                require_readings(Unpacked(file).read(_PIECE), path)
             if not self._sound():
                 self._mend()
         except BaseException:
