@@ -23,9 +23,10 @@ from bmslink.control.act.store import LedgerStore
 from bmslink.control.files import parse_policies
 from bmslink.errors import GateError
 from bmslink.model import Command, Switch
-from bmslink.runtime.acting import by_hand, mailbox
+from bmslink.runtime.acting import by_hand, direct, mailbox
 from bmslink.runtime.acting.acting_side import ActingSide
 from bmslink.runtime.acting.direct import do_directly
+from bmslink.runtime.acting.limit_sinks import LimitSinks, LineSink
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.start import lock_acting, pack_key
 from bmslink.runtime.supervisor import Enforcing, PackSupervisor, StatusBoard
@@ -272,3 +273,32 @@ async def test_setting_a_change_back_turns_on_nothing_that_was_stopped() -> None
         await do_directly(board, ActingWish(do="stop"), "anna")
         await device.resume(rollback=True)
         assert (pack.truth().charge_switch, pack.truth().discharge_switch) == (False, False)
+
+
+@pytest.mark.parametrize("protocol", ["jk04", "jbd-up"])
+async def test_a_stop_that_reaches_no_current_is_refused_and_sends_nothing(protocol: str) -> None:
+    """It said "All off" where nothing was. Where limits are carried out, it reaches them."""
+    pack, heard = SimulatedPack(protocol, cells=4), []
+    async with bmslink.connect(pack.target) as device:
+        board = device.board
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(direct, "send_once", lambda *args, **more: heard.append(args))
+            with pytest.raises(GateError, match="cannot be switched from here"):
+                await do_directly(board, ActingWish(do="stop"), "anna")
+        assert heard == []
+        sinks = LimitSinks([LineSink(lambda line: None)])
+        side = ActingSide(
+            board,
+            "",
+            "",
+            enforce=False,
+            interval=1.0,
+            note=lambda *_, **__: None,
+            tell=lambda *_, **__: None,
+            target="x",
+            waive=(),
+            sinks=sinks,
+        )
+        said = await side.do(ActingWish(do="stop"), "anna", await board.who())
+        assert any("charge cannot be switched" in each for each in said)
+        await side.close()

@@ -164,9 +164,10 @@ class ActingSide:
         """What a person wants of what acts, by its name; what came of it, in sentences. An
         emergency stop needs neither approval nor policies. Raises `GateError` where it is refused
         and nothing was sent, and what asking the board raises."""
+        done: list[str] = []
         if wish.do == "stop":
             await self.begin_for_people(identity)
-        done: list[str] = []
+            done += self._not_stopped()
         if wish.do == "reset":
             done += self._reset(wish, engine)
             if wish.policy or not self._stopped:
@@ -174,8 +175,17 @@ class ActingSide:
                     raise GateError("Nothing is stopped or latched, so there is nothing to reset.")
                 return done
         request = wish.request(who)
-        done += [remark.text for remark in self.ask(request)]
+        done = [remark.text for remark in self.ask(request)] + done
         return done or ["There was nothing to do: no switch stood down."]
+
+    def _not_stopped(self) -> list[str]:
+        """What a stop does not reach, in sentences. Raises `GateError` where it reaches nothing."""
+        able = frozenset() if self._pack is None else self._pack.actor.mandate.able
+        unable = [name for name in (Switch.CHARGE, Switch.DISCHARGE) if name not in able]
+        why = f"cannot be switched from here: `bmslink info {self._target}` says why."
+        if len(unable) > 1 and not self.sinks:
+            raise GateError(f"Nothing was sent: charge and discharge of this board {why}")
+        return [f"{name} {why}" for name in unable]
 
     @property
     def _stopped(self) -> bool:

@@ -85,8 +85,10 @@ async def _at_once(
 ) -> list[str]:
     """Send every off that can be sent, once, before it is asked who answers: off is right for every
     board. What comes after sends it again, reads it back and remembers it. What may have left."""
-    sent = []
-    for switch in Switch:
+    sent: list[str] = []
+    for switch in (Switch.CHARGE, Switch.DISCHARGE, Switch.BALANCE):
+        if switch is Switch.BALANCE and not sent:
+            break  # a stop that reaches no current is refused, and nothing is sent then
         with suppress(BmsError):
             frames = await SwitchFrames.find(board, switch, waive)
             if frames.bit:

@@ -176,20 +176,12 @@ class PackJudge:
                 await self.acting.rest()
 
     async def stop(self, wish: ActingWish, who: str, identity: Identity) -> list[str]:
-        """All off on the board that answers now, until a reset. Raises as `do`, and `GateError`
-        where that board has no switch that can be set. What is sent is on its way then;
-        `require_stopped` waits for its effect."""
+        """All off on the board that answers now, until a reset. Raises as `do`. What is sent is on
+        its way then; `require_stopped` waits for its effect."""
         if self._identity is not identity:  # perhaps another board than the policies know
             self.acting.meet()
             await self.acting.begin(identity)
-        await self.acting.begin_for_people(identity)
-        switches = self.acting.status().get("switches") or {}
-        unable = [n for n in ("charge", "discharge") if not switches.get(n, {}).get("able")]
-        why = f"cannot be switched from here: `bmslink info {self._plan.name}` says why."
-        if len(unable) > 1:
-            raise GateError(f"Nothing was sent: charge and discharge of this board {why}")
-        done = await self.acting.do(wish, who, identity)
-        return [*done, *(f"{name} {why}" for name in unable)]
+        return await self.acting.do(wish, who, identity)
 
     async def require_stopped(self) -> None:
         """Wait until a stop is read back; raises `VerifyError`."""
