@@ -249,3 +249,26 @@ def test_the_status_says_what_has_a_pack_and_what_was_cut_off():
     assert "not being polled: a change is being made for anna" in shown
     assert "`bmslink config resume van` finishes it" in shown
     assert "stopped by bob (smoke): all off until `bmslink control reset van`" in shown
+
+
+def test_the_status_says_which_switches_are_held_and_what_gives_them_back():
+    switch = {
+        "shown": False,
+        "owner": "ours",
+        "holders": ["cell_overvoltage"],
+        "demand": "open",
+        "stood_down": False,
+        "command": {"on": False, "ago": 2.0, "read_back": True},
+        "given_back": "every cell below 3.5 V",
+    }
+    acting = {"standing": "Nothing is approved.", "switches": {"charge": switch}}
+    pack = {"name": "van", "target": "x", "health": {"state": "ok"}, "acting": acting}
+    found = {"version": "1", "packs": [pack]}
+    shown = "\n".join(status(found, "/run/s"))
+    assert "charge switch OFF; switched off by us; held by cell_overvoltage; off sent 2" in shown
+    assert "not given back yet: every cell below 3.5 V" in shown
+    assert "Nothing is approved" not in shown, "it has no policies"
+    pack["policies"] = {"path": "van.toml"}
+    assert "Nothing is approved" in "\n".join(status(found, "/run/s"))
+    acting["switches"] = {"charge": {"of": "another version"}}
+    assert "van: ok" in "\n".join(status(found, "/run/s"))

@@ -163,6 +163,7 @@ def status(
     """
     from bmslink.cli.render import control_run as render
     from bmslink.control.status import as_json, runs
+    from bmslink.registry import services
 
     session = o.session_of(ctx)
     if orphans is not None:
@@ -179,6 +180,8 @@ def status(
             session.print(*render.run(each, now))
     if not found.runs:
         session.say("No `control run` is running; it leaves its state for this command.")
+        if services():
+            session.say("A service is: `bmslink service status` says what acts on its packs.")
         raise typer.Exit(FOUND)
     if not session.json:
         session.print(render.LINK_DEAD)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from bmslink.cli.render.backtest import duration
 from bmslink.cli.render.clean import clean
+from bmslink.cli.render.control_run import switches
 
 if TYPE_CHECKING:
     from bmslink.runtime.api.hosting import Listening
@@ -74,6 +76,9 @@ def _pack(pack: Mapping[str, Any]) -> Iterator[str]:
             f"    stopped by {stop.get('who')}{why}: all off until `bmslink control reset "
             f"{pack.get('name')}`"
         )
+    if acting := pack.get("acting"):
+        unsaid = {"stopped": None} if pack.get("policies") else {"stopped": None, "standing": ""}
+        yield from _acting({**acting, **unsaid})
     if link := _link(health.get("link") or {}):
         yield f"    link: {link}"
     if energy := pack.get("energy"):
@@ -83,6 +88,12 @@ def _pack(pack: Mapping[str, Any]) -> Iterator[str]:
         words = ", ".join(f"{k} {'on' if v else 'OFF'}" for k, v in permits.items())
         mode = "in shadow" if pack.get("shadow") else "enforced"
         yield clean(f"    policies: {policies.get('path')}, {mode}: {words or 'no decision yet'}")
+
+
+def _acting(acting: Mapping[str, Any]) -> Iterator[str]:
+    """Which switches are held or ours, and why, as `control status` says it."""
+    with suppress(KeyError, TypeError, ValueError):  # of a service of another version
+        yield from list(switches(acting))
 
 
 def _history(history: Mapping[str, Any]) -> Iterator[str]:
