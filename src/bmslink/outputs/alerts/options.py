@@ -29,7 +29,8 @@ from typing import Annotated
 
 import msgspec
 
-from bmslink.events import EventSeverity
+from bmslink.errors import UsageError
+from bmslink.events import OUTPUT, EventSeverity, kinds_of
 
 __all__ = ["AlertOptions", "ReceiverOptions"]
 
@@ -63,6 +64,17 @@ class ReceiverOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("it needs one of webhook, webhook_file, webhook_env, apprise, …")
         if (self.token_file or self.token_env) and given != ["webhook"]:
             raise ValueError("a token goes with webhook only")
+        try:
+            kinds = self.all_kinds
+        except UsageError as error:
+            raise ValueError(f"kinds: {error}") from error
+        if OUTPUT in kinds:
+            raise ValueError(f"kinds: no alert is made of {OUTPUT}: `service status` shows it")
+
+    @property
+    def all_kinds(self) -> frozenset[str]:
+        """The kinds of events that it wants; none: all. Raises `UsageError`."""
+        return frozenset(kind for name in self.kinds for kind in kinds_of(name))
 
     @property
     def way(self) -> str:
@@ -88,6 +100,9 @@ class AlertOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Raises `ValueError`."""
         if self.quiet and not _QUIET.fullmatch(self.quiet):
             raise ValueError('quiet: it looks like "22:00-07:00"')
+        begin, _, end = self.quiet.partition("-")
+        if self.quiet and begin == end:
+            raise ValueError("quiet: it ends when it begins, so no time is meant")
 
     def is_quiet(self, now: time) -> bool:
         """Whether only critical alerts are sent at this time of the day."""

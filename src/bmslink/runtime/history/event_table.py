@@ -43,8 +43,8 @@ class EventQuery:
     """At least so bad."""
     open: bool = False
     """Only conditions that last."""
-    what: str | None = None
-    """Only of this kind."""
+    kinds: tuple[str, ...] = ()
+    """Only of these kinds; none: of all."""
     limit: int = 1000
     """The newest so many."""
 
@@ -186,9 +186,9 @@ def find_events(connection: sqlite3.Connection, query: EventQuery) -> list[PackE
         more.append(to_millis(query.until))
     if query.open:
         where.append("since IS NOT NULL AND until IS NULL")
-    if query.what is not None:
-        where.append("what = ?")
-        more.append(query.what)
+    if query.kinds:
+        where.append(f"what IN ({', '.join('?' * len(query.kinds))})")
+        more += query.kinds
     found = connection.execute(
         f"SELECT {', '.join(_NAMES)} FROM events WHERE {' AND '.join(where)} "
         "ORDER BY time DESC, id DESC LIMIT ?",
