@@ -155,15 +155,17 @@ async def test_a_restart_does_not_say_when_what_lasted_was_over(tmp_path: Path, 
     path = tmp_path / "history.db"
     world = HistoryWorld(path)
     async with world.running(kill=kill):
-        await world.poll(130, protections=(OVER,), faults=(Condition.AFE,))
+        high = {"protections": (OVER,), "cell_voltages": (3.3, 3.66)}
+        await world.poll(130, **high, faults=(Condition.AFE,))
     world = HistoryWorld(path, BEGIN + timedelta(seconds=200))
     async with world.running():
-        await world.poll(10, protections=(OVER,))
+        await world.poll(10, protections=(OVER,), cell_voltages=(3.3, 3.71))
         rows = await world.table()
     (gone,), (still,) = of(rows, "faults/afe"), of(rows, "protections/cell_overvoltage")
     last = 120 if kill else 130
     assert not gone.until_known and seconds(gone) == (0, pytest.approx(last, abs=1))
     assert seconds(still) == (0, None)
+    assert "3.66 V" in still.text, "what was measured when it began, as the alert said"
     assert still.data["unseen_seconds"] == pytest.approx(200 - last, abs=1)
     began = [each for each in rows if each.what == "service_began"]
     assert ("killed" in began[-1].text) == kill and began[-1].data["clean"] is not kill

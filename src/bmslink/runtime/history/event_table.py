@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -68,6 +68,8 @@ def put_event(connection: sqlite3.Connection, event: PackEvent, run: int) -> Non
     elif lasting:
         _change(connection, there["id"], event, there["count"], _data(there))
     elif (seen_again := _goes_on(there, event, run)) is not None:
+        if event.what == "condition":  # its text has the value that was measured when it began
+            event = replace(event, text=there["text"])
         _change(connection, there["id"], event, *seen_again)
     else:
         _insert(connection, event, run)
