@@ -77,7 +77,7 @@ def kinds_of(name: str) -> tuple[str, ...]:
     known = ("state", *(kind for kind in KINDS if kind not in STATES))
     raise UsageError(
         f"There is no kind of event {name[:40]!r}.{did_you_mean(name, (*known, *STATES))} There "
-        f"are {', '.join(known)}; state is one of {', '.join(STATES)}."
+        f"are {', '.join(known)}."
     )
 
 

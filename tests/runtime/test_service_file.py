@@ -115,6 +115,17 @@ def test_an_error_names_file_and_line(
             20,
             "[alerts.to.desk] packs: there is no pack 'vam' here. Did you mean",
         ),
+        (
+            '[alerts.to."my phone"]\nwebhook = "http://127.0.0.1/"',
+            18,
+            "the name of a receiver is of letters",
+        ),
+        (
+            "[alerts.to.phone]",
+            20,
+            "it needs one of apprise, apprise_file, apprise_env, webhook,",
+        ),
+        ("[metrics]", 20, "unknown key 'metrics'"),
         ('packs = ["shed"]', 20, "There are: van, shed-1, shed-2."),
     ],
 )
