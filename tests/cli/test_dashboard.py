@@ -354,6 +354,23 @@ def test_a_question_is_asked_with_its_answers_however_long_its_names_are(width):
     assert screen(desk, width)[-2].endswith("xend_")
 
 
+def test_e_without_a_chosen_setting_says_what_to_do():
+    desk = zoomed(watched("van"), "settings")
+    desk.setting_keys = ["cell_ovp"]
+    assert Keyboard(desk).press("e", NOW) is None
+    assert "arrows" in desk.message
+
+
+def test_nothing_of_a_heading_or_a_target_is_lost_at_80_columns():
+    desk = zoomed(watched("van"), "over time")
+    desk.more(desk.zoomed).stored_from = "From the service's history, and what this monitor saw."
+    text = " ".join(" ".join(screen(desk)).split())
+    assert "and what this monitor saw." in text
+    place = "/dev/serial/by-id/usb-FTDI_FT232R_USB_UART_A10KXYZ-if00-port0"
+    pack = WatchedPack("van", f"jbd+serial://{place}?address=12")
+    assert f"{place}?address=12" in "".join("".join(screen(zoomed(pack, "link"))).split())
+
+
 def test_off_is_two_keys_away_from_everywhere():
     desk = Desk(bank())
     pack = desk.current(NOW)
