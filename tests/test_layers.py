@@ -88,6 +88,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
             "outputs.alerts.options",
             "runtime.history.options",
             "runtime.service_file",
+            "runtime.service_sections",
             "service_forms",
             "service_tables",
             "service_values",

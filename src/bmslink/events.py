@@ -13,10 +13,25 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
 
+from bmslink.arguments import did_you_mean
 from bmslink.errors import UsageError
 from bmslink.jsonable import plain
 
-__all__ = ["EventSeverity", "PackEvent"]
+__all__ = ["KINDS", "OUTPUT", "STATES", "EventSeverity", "PackEvent", "kinds_of"]
+
+OUTPUT = "output"
+"""The kind of an event about an output in trouble; no alert is made of it."""
+STATES = ("ok", "silent", "lost", "replaced", "lent", "released", "failed", "ended")
+"""Kinds of events about how a pack is; `state` is all of them."""
+KINDS = (
+    *("condition", "switch", "limit", "policy", "acting", "change", "finding", "trouble"),
+    *("settings_changed", "change_cut_off", "drift_unknown", "returned"),
+    *("board_replaced", "board_back", "board_confirmed"),
+    *("service_began", "service_ended", "reload", "reload_refused"),
+    *("history_damaged", "history_gap", "history_full"),
+    *(OUTPUT, *STATES),
+)
+"""All kinds of events that a service tells of."""
 
 
 class EventSeverity(StrEnum):
@@ -50,6 +65,20 @@ class EventSeverity(StrEnum):
 
 
 _RANKS = {each: rank for rank, each in enumerate(EventSeverity)}
+
+
+def kinds_of(name: str) -> tuple[str, ...]:
+    """The kinds that a person means: one of `KINDS`, or `state`. `UsageError` for any other word,
+    because with it every event would be left out."""
+    if name == "state":
+        return STATES
+    if name in KINDS:
+        return (name,)
+    known = ("state", *(kind for kind in KINDS if kind not in STATES))
+    raise UsageError(
+        f"There is no kind of event {name[:40]!r}.{did_you_mean(name, (*known, *STATES))} There "
+        f"are {', '.join(known)}."
+    )
 
 
 def _now() -> datetime:

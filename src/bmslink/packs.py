@@ -108,7 +108,6 @@ class _PacksFile(msgspec.Struct, forbid_unknown_fields=True):
     service: dict[str, Any] = {}  # checked by `bmslink.runtime.service_file`, as these are:
     history: dict[str, Any] = {}
     alerts: dict[str, Any] = {}
-    metrics: dict[str, Any] = {}
 
 
 def config_path() -> Path:

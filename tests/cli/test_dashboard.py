@@ -26,7 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bmslink.cli.dashboard
-from bmslink.cli.dashboard.desk import TABS, Desk, Dialog, KeyWish
+from bmslink.cli.dashboard.desk import TABS, Desk, Dialog, KeyWish, LineInput
 from bmslink.cli.dashboard.drawing import draw
 from bmslink.cli.dashboard.keys import Keyboard
 from bmslink.cli.dashboard.model.bank import sums_of
@@ -334,6 +334,41 @@ def test_the_link_shows_counters_and_bytes_on_demand():
 
 
 # ------------------------------------------------------------------------------------ switching
+
+
+@pytest.mark.parametrize("width", [80, 132])
+def test_a_question_is_asked_with_its_answers_however_long_its_names_are(width):
+    pack = watched("a-name-that-somebody-thought-of-for-long")
+    desk = Desk([pack])
+    press(desk, "x")
+    assert screen(desk, width)[-1].rstrip().endswith("c charge  d discharge  a both  Esc no")
+    press(desk, "escape")
+    place = "usb-FTDI_FT232R_USB_UART_A10KXYZ-if00-port0"
+    desk.dialog = Dialog("", question=f"Write 1 setting to van (/dev/serial/by-id/{place})?")
+    last = screen(desk, width)[-1].rstrip()
+    assert last.startswith("Write 1 setting to van (") and last.endswith(")?  y yes  n no")
+    desk.dialog = None
+    desk.typing = LineInput("jbd_hardware_cell_ovp, now 3.65 V: new value in V" * 3, print, "3.61")
+    assert screen(desk, width)[-2].rstrip().endswith("3.61_")
+    desk.typing.text = "x" * 200 + "end"
+    assert screen(desk, width)[-2].endswith("xend_")
+
+
+def test_e_without_a_chosen_setting_says_what_to_do():
+    desk = zoomed(watched("van"), "settings")
+    desk.setting_keys = ["cell_ovp"]
+    assert Keyboard(desk).press("e", NOW) is None
+    assert "arrows" in desk.message
+
+
+def test_nothing_of_a_heading_or_a_target_is_lost_at_80_columns():
+    desk = zoomed(watched("van"), "over time")
+    desk.more(desk.zoomed).stored_from = "From the service's history, and what this monitor saw."
+    text = " ".join(" ".join(screen(desk)).split())
+    assert "and what this monitor saw." in text
+    place = "/dev/serial/by-id/usb-FTDI_FT232R_USB_UART_A10KXYZ-if00-port0"
+    pack = WatchedPack("van", f"jbd+serial://{place}?address=12")
+    assert f"{place}?address=12" in "".join("".join(screen(zoomed(pack, "link"))).split())
 
 
 def test_off_is_two_keys_away_from_everywhere():

@@ -129,6 +129,14 @@ def test_only_what_was_asked_for_is_sent_and_never_the_trouble_of_an_output():
     assert bench.sent == []
 
 
+def test_the_kind_state_is_all_that_a_pack_can_be():
+    bench = Bench({"severity": "info", "kinds": ["state"]}, delay=0)
+    bench.begin("state", what="lost")
+    bench.begin("c/1")
+    bench.tick(10)
+    assert [text for *_, text in bench.sent] == ["van: state is there."]
+
+
 def test_not_what_is_over_where_that_is_not_asked_for():
     bench = Bench({"over": False}, delay=0, settle=0)
     bench.begin()
@@ -188,6 +196,9 @@ def test_too_many_are_held_back_and_counted_and_critical_is_not():
         {"to": {"me": {"webhook": "http://x", "apprise": "ntfy://x"}}},
         {"to": {"me": {"apprise": "ntfy://x", "token_env": "X"}}},
         {"to": {"me": {"webhook": "http://x", "severity": "loud"}}},
+        {"to": {"me": {"webhook": "http://x", "kinds": ["conditon"]}}},
+        {"to": {"me": {"webhook": "http://x", "kinds": ["output"]}}},
+        {"quiet": "07:00-07:00"},
         {"to": {"me too": {"webhook": "http://x"}}},
         {"delay": -1},
     ],

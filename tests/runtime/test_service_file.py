@@ -104,6 +104,50 @@ def test_an_error_names_file_and_line(
     assert says in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ('severity = "loud"', 20, "[alerts.to.desk] severity: expected one of info, warning"),
+        ('serverity = "info"', 20, "unknown key 'serverity'; known: webhook,"),
+        ('kinds = ["conditon"]', 18, "[alerts.to.desk] kinds: There is no kind of event"),
+        (
+            'packs = ["vam"]',
+            20,
+            "[alerts.to.desk] packs: there is no pack 'vam' here. Did you mean",
+        ),
+        (
+            '[alerts.to."my phone"]\nwebhook = "http://127.0.0.1/"',
+            18,
+            "the name of a receiver is of letters",
+        ),
+        (
+            "[alerts.to.phone]",
+            20,
+            "it needs one of apprise, apprise_file, apprise_env, webhook,",
+        ),
+        ("[metrics]", 20, "unknown key 'metrics'"),
+        ('packs = ["shed"]', 20, "There are: van, shed-1, shed-2."),
+    ],
+)
+def test_an_alert_that_could_never_be_sent_is_refused(
+    config: Path, text: str, line: int, says: str
+) -> None:
+    config.write_text(f'{WHOLE}\n[alerts.to.desk]\nwebhook = "http://127.0.0.1/"\n{text}\n')
+    with pytest.raises(TargetError) as error:
+        load_plan()
+    assert says in str(error.value)
+    assert f"{config}, line {line}:" in str(error.value)
+
+
+def test_alerts_of_packs_that_are_not_served_now_and_alerts_to_nobody(config: Path) -> None:
+    config.write_text(
+        f'{WHOLE}\n[alerts.to.desk]\nwebhook = "http://127.0.0.1/"\npacks = ["van"]\n'
+    )
+    assert load_plan(["shed"]).remarks == ()
+    config.write_text(f"{WHOLE}\n[alerts]\n")
+    assert "names no receiver" in load_plan().remarks[0]
+
+
 def test_targets_need_no_file_and_get_names_of_their_own(config: Path) -> None:
     config.unlink()
     plan = load_plan(["sim://jbd", "sim://jbd?seed=2", "daly-a5+serial:///dev/ttyUSB0"])

@@ -68,8 +68,9 @@ def test_every_format_gives_back_the_same_readings_and_is_continued(tmp_path, en
 def test_a_file_of_something_else_is_refused_and_kept(tmp_path, end):
     path = tmp_path / f"precious{end}"
     path.write_bytes(b"name,price\nbread,3\n")
-    with pytest.raises(TargetError, match="precious"):
+    with pytest.raises(TargetError, match="precious") as refused:
         open_log(path)
+    assert not str(refused.value).endswith("..")
     assert path.read_bytes() == b"name,price\nbread,3\n"
     link = tmp_path / f"link{end}"
     link.symlink_to(path)

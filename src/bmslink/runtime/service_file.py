@@ -26,10 +26,9 @@ Everything wrong with the file is a `TargetError` that names the file and the li
 from __future__ import annotations
 
 import hashlib
-import importlib
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -43,6 +42,7 @@ from bmslink.link.transport import Endpoint, parse_target, split_host
 from bmslink.packs import Interval, NamedPack, SlowInterval, config_files, find_pack, load_packs
 from bmslink.places import Place, where
 from bmslink.runtime.acting.limit_sinks import CommandSink
+from bmslink.runtime.service_sections import load_sections, section_remarks
 from bmslink.storage.toml import Document, read_text
 from bmslink.target import resolve_each
 
@@ -58,13 +58,6 @@ __all__ = [
 
 INTERVAL, SLOW_INTERVAL = 1.0, 600.0
 _MOST_PACKS = 4096
-
-SECTIONS: Mapping[str, str] = {
-    "alerts": "bmslink.outputs.alerts.options:AlertOptions",
-    "history": "bmslink.runtime.history.options:HistoryOptions",
-}
-"""Each further section of the file -> the `msgspec.Struct` that it is checked against, loaded where
-the section is there. One that is absent is off. `ServicePlan.section` hands it out."""
 
 Section = TypeVar("Section", bound=msgspec.Struct)
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
@@ -142,7 +135,7 @@ class ServicePlan:
     asked: tuple[tuple[str, ...], Path | None] = ((), None)
     """The arguments that `load_plan` made it of."""
     sections: tuple[msgspec.Struct, ...] = ()
-    """The further sections that the file has, by `SECTIONS`."""
+    """The further sections that the file has, by `service_sections.SECTIONS`."""
 
     given: tuple[msgspec.Struct, ...] = ()
     """Sections that the command line gave, in place of those of the file."""
@@ -222,13 +215,14 @@ def load_plan(targets: Sequence[str] = (), path: Path | None = None) -> ServiceP
         )
     if len(plans) > _MOST_PACKS:
         raise TargetError(f"{len(plans)} packs are more than one service carries ({_MOST_PACKS}).")
+    plans = _distinct(plans)
     return ServicePlan(
-        tuple(_distinct(plans)),
+        tuple(plans),
         reader.options,
         place if place.exists() else None,
         reader.remarks,
         (tuple(targets), path),
-        reader.sections(),
+        reader.sections(plans, some=bool(targets)),
     )
 
 
@@ -252,9 +246,10 @@ class _ServiceReader:
             for pack in self._packs.values()
             if pack.enforce and not (pack.policies or self._service.policies)
         ]
-        if not bare:
-            return ()
-        return (f"enforce = true without policies does nothing ({', '.join(bare)}).",)
+        found = section_remarks(self._document)
+        if bare:
+            return (f"enforce = true without policies does nothing ({', '.join(bare)}).", *found)
+        return found
 
     def _checked(self, found: _Service) -> ServiceOptions:
         if found.tcp is not None:
@@ -278,14 +273,16 @@ class _ServiceReader:
             hosts,
         )
 
-    def sections(self) -> tuple[msgspec.Struct, ...]:
-        """The further sections that are there."""
-        found = self._document.content
-        return tuple(
-            self._document.convert(_schema_of(place), found[name], (name,))
-            for name, place in SECTIONS.items()
-            if name in found
-        )
+    def sections(
+        self, plans: Sequence[PackPlan] = (), *, some: bool = False
+    ) -> tuple[msgspec.Struct, ...]:
+        """The further sections that are there, for these packs. `some`: the file may have others,
+        which are not served."""
+        names = [plan.name for plan in plans]
+        if some:
+            served = {plan.named.name for plan in plans if plan.named is not None}
+            names += [name for name in self._packs if name not in served]
+        return load_sections(self._document, names)
 
     def _beside(self, text: str | None) -> str | None:
         """A path as the file means it: from its own folder, unless it is whole."""
@@ -348,13 +345,6 @@ class _ServiceReader:
                 raise self._document.wrong(key, f"policies: there is no file {path}")
             self._files[path] = PolicyFile.load(path)
         return self._files[path]
-
-
-def _schema_of(place: str) -> type[msgspec.Struct]:
-    """The class that a row of `SECTIONS` names."""
-    module, _, name = place.partition(":")
-    kind: type[msgspec.Struct] = getattr(importlib.import_module(module), name)
-    return kind
 
 
 def _name_of(endpoint: Endpoint) -> str:

@@ -9,8 +9,9 @@ import inspect
 import re
 import tomllib
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 
@@ -25,6 +26,7 @@ _LONGEST_STATEMENT = 200  # lines; only used to find out where something is
 _PLACE = re.compile(r"\(at (?:line (\d+), column \d+|end of document)\)")
 _DEEP = re.compile(r"(?<![\w\"'-])(?:[\w\"'-]++\s*+\.\s*+){64}")
 _FIELD = re.compile(r"field `(.*)`|\$\.(\w+)", re.DOTALL)
+_INNER = re.compile(r"`\$\.(\w+)\[\.\.\.\]")
 _TYPES = {
     "str": "text in quotes",
     "object": "a table",
@@ -113,6 +115,10 @@ class Document:
         found = _FIELD.search(message)
         name = (found[1] or found[2]) if found else ""
         title = f"[{'.'.join(key)}] " if key else ""
+        inner = "[...]" in message and _INNER.search(message)
+        if inner:
+            # msgspec does not say which entry of a table of tables is wrong.
+            self._convert_each(kind, self.content if content is None else content, key, inner[1])
         if message.startswith("Object contains unknown field"):
             known = ", ".join(inspect.signature(kind).parameters)
             ask = did_you_mean(name, inspect.signature(kind).parameters).replace(" D", "d", 1)
@@ -120,10 +126,35 @@ class Document:
             raise self.wrong((*key, name), f"{title}unknown key {name!r}; known: {known}{hint}")
         if message.startswith("Object missing"):
             raise self.wrong(key, f"{title}{name!r} is missing")
+        if message.startswith("Invalid enum value"):
+            message = _choices(kind, name, message)
         what = message.partition(" - at ")[0].replace("Expected", "expected")
         what = re.sub(r"`([^`]+)`", lambda kind: _in_words(kind[1]), what)
         subject = f"{name}: " if name else ""
         raise self.wrong((*key, name) if name else key, f"{title}{subject}{what}")
+
+    def _convert_each(self, kind: type[T], content: Any, key: Key, name: str) -> None:
+        """Raise the error of the entry that is wrong in a field that is a table of tables."""
+        found = get_args(_type_of(kind, name))
+        tables = content.get(name) if isinstance(content, dict) else None
+        if len(found) == 2 and isinstance(tables, dict):
+            for each, table in tables.items():
+                self.convert(found[1], table, (*key, name, each))
+
+
+def _type_of(kind: type[Any], name: str) -> Any:
+    """What a field of a schema is made of; `None` where it has no such field."""
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return None
+    return next((each.type for each in msgspec.structs.fields(kind) if each.name == name), None)
+
+
+def _choices(kind: type[Any], name: str, message: str) -> str:
+    """What is said of a word that is none of those that can be chosen."""
+    words = _type_of(kind, name)
+    if not (isinstance(words, type) and issubclass(words, Enum)):
+        return message
+    return f"expected one of {', '.join(str(each.value) for each in words)}"
 
 
 def _in_words(kinds: str) -> str:

@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from history_support import BEGIN, HistoryWorld
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bmslink import runtime
 from bmslink.errors import UsageError
-from bmslink.events import EventSeverity, PackEvent
+from bmslink.events import KINDS, STATES, EventSeverity, PackEvent, kinds_of
 from bmslink.jsonable import dumps
 from bmslink.model import Condition
+from bmslink.runtime.health import PackState
 from bmslink.runtime.watching.conditions import Teller
 from control_support import Run, healthy
 
 OVER = Condition.CELL_OVERVOLTAGE
+
+
+def test_every_kind_that_is_told_can_be_asked_for() -> None:
+    told = set()
+    for path in Path(runtime.__file__).parent.rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            name = isinstance(call, ast.Call) and getattr(call.func, "attr", None)
+            name = name or (isinstance(call, ast.Call) and getattr(call.func, "id", None))
+            if name not in ("tell", "_tell", "event") or not call.args:
+                continue
+            if isinstance(call.args[0], ast.Constant) and isinstance(call.args[0].value, str):
+                told.add(call.args[0].value)
+    assert len(told) > 15 and told <= set(KINDS)
+    assert {*STATES, "starting"} == set(get_args(PackState))
+    assert kinds_of("state") == STATES and kinds_of("lost") == ("lost",)
+    with pytest.raises(UsageError, match=r"Did you mean condition\?"):
+        kinds_of("conditon")
+
+
 texts = st.sampled_from(["", "a", "van", "größer\n", "\x00"]) | st.text(max_size=5)
 moments = st.datetimes().map(lambda each: each.replace(tzinfo=BEGIN.tzinfo))
 events = st.builds(
@@ -76,7 +98,7 @@ async def test_a_condition_has_a_beginning_and_an_end(tmp_path: Path) -> None:
         await world.poll(5)
         (tripped,) = of(await world.table(), "protections/cell_overvoltage")
         alarms = await world.table(severity=EventSeverity.ALARM)
-        late = await world.table(since=BEGIN + timedelta(seconds=60), what="condition")
+        late = await world.table(since=BEGIN + timedelta(seconds=60), kinds=("condition",))
     assert {each.key for each in lasting} == {"protections/cell_overvoltage", "alarms/soc_high"}
     assert seconds(tripped) == (10, 41)  # it was asked for 6 s, and nothing was read
     assert tripped.text == "The BMS has tripped: cell overvoltage (the highest cell has 3.66 V)."
@@ -133,15 +155,17 @@ async def test_a_restart_does_not_say_when_what_lasted_was_over(tmp_path: Path, 
     path = tmp_path / "history.db"
     world = HistoryWorld(path)
     async with world.running(kill=kill):
-        await world.poll(130, protections=(OVER,), faults=(Condition.AFE,))
+        high = {"protections": (OVER,), "cell_voltages": (3.3, 3.66)}
+        await world.poll(130, **high, faults=(Condition.AFE,))
     world = HistoryWorld(path, BEGIN + timedelta(seconds=200))
     async with world.running():
-        await world.poll(10, protections=(OVER,))
+        await world.poll(10, protections=(OVER,), cell_voltages=(3.3, 3.71))
         rows = await world.table()
     (gone,), (still,) = of(rows, "faults/afe"), of(rows, "protections/cell_overvoltage")
     last = 120 if kill else 130
     assert not gone.until_known and seconds(gone) == (0, pytest.approx(last, abs=1))
     assert seconds(still) == (0, None)
+    assert "3.66 V" in still.text, "what was measured when it began, as the alert said"
     assert still.data["unseen_seconds"] == pytest.approx(200 - last, abs=1)
     began = [each for each in rows if each.what == "service_began"]
     assert ("killed" in began[-1].text) == kill and began[-1].data["clean"] is not kill

@@ -63,6 +63,8 @@ async def test_the_interface_answers_and_refuses(tmp_path: Path) -> None:
         assert hour["rows"][0][hour["fields"].index("known_seconds")] is not None
         events = (await ask(app, "GET", "/api/v1/events?limit=5&severity=info")).values["events"]
         assert [each["what"] for each in events] == ["service_began", "ok"]
+        states = await ask(app, "GET", f"/api/v1/events?what=state&pack={name}")
+        assert [each["what"] for each in states.values["events"]] == ["ok"]
         assert (await ask(app, "GET", "/api/v1/events?open=1")).values["events"] == []
         status = (await ask(app, "GET", "/api/v1/status")).values
         assert status["history"]["written"] and status["packs"][0]["energy"]["known_seconds"] > 20
@@ -70,6 +72,8 @@ async def test_the_interface_answers_and_refuses(tmp_path: Path) -> None:
             "history", "history?pack=nobody", f"history?pack={name}&since=soon",
             f"history?pack={name}&resolution=day", f"history?pack={name}&field=x;drop",
             f"history?pack={name}&limit=0", f"history?pack={name}&sinse=1h",
+            f"history?pack={name}&since=1h&until=2h", f"history?pack={name}&since=2999-01-01",
+            "events?pack=nobody", "events?what=conditon", "events?since=1h&until=2h",
             "events?severity=bad", "events?open=maybe", "events?limit=99999999999999999999",
         ):  # fmt: skip
             refused = await ask(app, "GET", f"/api/v1/{wrong}")

@@ -23,6 +23,7 @@ from bmslink.runtime.history.options import HistoryOptions
 from bmslink.runtime.history.query import HistoryQuery, find_history
 from bmslink.runtime.history.schema import (
     VERSION,
+    ForeignHistory,
     HistoryError,
     NewerHistory,
     open_history,
@@ -244,7 +245,27 @@ def test_a_file_of_a_later_version_is_left_as_it_is(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.glob("*damaged*")] == []
 
 
-@pytest.mark.parametrize("damage", ["garbage", "truncated", "another program's", "a table gone"])
+def test_a_database_of_another_program_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "photos.db"
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE photos (name TEXT)")
+    other.close()
+    before = path.read_bytes()
+    with pytest.raises(ForeignHistory, match="another program"):
+        HistoryFile(path, HistoryOptions()).open(BEGIN)
+    assert [each.name for each in tmp_path.iterdir()] == ["photos.db"]
+    assert path.read_bytes() == before
+
+
+def test_a_folder_that_is_a_file_is_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "history").touch()
+    options = HistoryOptions.at(str(tmp_path / "history"))
+    with pytest.raises(HistoryError, match=r"history is a file, and no folder") as caught:
+        HistoryFile(options.file(tmp_path, tmp_path), options).open(BEGIN)
+    assert "Errno" not in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", ["garbage", "truncated", "a table gone"])
 def test_a_damaged_file_is_set_aside_and_begun_anew(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "history.db"
     stored(path, *(row(n) for n in range(2000))).close()
@@ -254,9 +275,7 @@ def test_a_damaged_file_is_set_aside_and_begun_anew(tmp_path: Path, damage: str)
         path.write_bytes(path.read_bytes()[:6000])
     else:
         other = sqlite3.connect(path)
-        other.execute(
-            "PRAGMA application_id = 1" if damage != "a table gone" else "DROP TABLE hours"
-        )
+        other.execute("DROP TABLE hours")
         other.close()
     before = path.read_bytes()
     file = HistoryFile(path, HistoryOptions())

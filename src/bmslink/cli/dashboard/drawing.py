@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rich.text import Text
 
-from bmslink.cli.dashboard.desk import TABS, Desk
+from bmslink.cli.dashboard.desk import TABS, Desk, LineInput
 from bmslink.cli.dashboard.model.bank import sums_of
 from bmslink.cli.dashboard.model.pack import WatchedPack
 from bmslink.cli.dashboard.model.ranking import trouble
@@ -210,33 +210,46 @@ def _foot(desk: Desk, width: int, now: float, clock: datetime, g: Glyphs) -> lis
     if desk.message:
         lines += wrapped(desk.message, width, desk.message_style or "bold")
     if desk.typing is not None:
-        lines.append(Text(f"{desk.typing.prompt}{desk.typing.text}_", "bold"))
+        lines.append(_typed(desk.typing, width, g))
         lines.append(Text("Enter takes it   Esc gives it up", "dim"))
     elif desk.question is not None:
-        lines.append(_off_question(desk.question.pack, g))
+        lines.append(_off_question(desk.question.pack, width, g))
     elif desk.dialog is not None:
-        lines.append(_dialog_keys(desk))
+        lines.append(_dialog_keys(desk, width, g))
     else:
         lines.append(_keys(desk, width, clock))
     return lines
 
 
-def _off_question(pack: WatchedPack, g: Glyphs) -> Text:
-    text = Text(f"Switch off on {t.shorten(t.clean(pack.name), 24, g)}, at once?  ", "bold red")
+def _typed(line: LineInput, width: int, g: Glyphs) -> Text:
+    """What is typed, to its end: a long prompt gives way to it."""
+    prompt = t.shorten(line.prompt, max(width // 3, width - len(line.text) - 1), g)
+    return Text(f"{prompt}{line.text}_"[-width:], "bold")
+
+
+def _off_question(pack: WatchedPack, width: int, g: Glyphs) -> Text:
+    """A long name gives way to the keys."""
+    keys = Text()
     for key, title in (("c", "charge"), ("d", "discharge"), ("a", "both")):
-        text.append_text(button(f"{key} {title}", "bold reverse", key=key)).append("  ")
-    return text.append_text(button("Esc no", "", key="escape"))
+        keys.append_text(button(f"{key} {title}", "bold reverse", key=key)).append("  ")
+    keys.append_text(button("Esc no", "", key="escape"))
+    asked = "Switch off on {}, at once?  "
+    room = min(24, max(1, width - keys.cell_len - len(asked) + 2))
+    name = t.shorten(t.clean(pack.name), room, g)
+    return Text(asked.format(name), "bold red").append_text(keys)
 
 
-def _dialog_keys(desk: Desk) -> Text:
+def _dialog_keys(desk: Desk, width: int, g: Glyphs) -> Text:
     dialog = desk.dialog
     if dialog is None or dialog.busy:
         return Text("it is under way ...", "dim")
     if not dialog.question:
         return button("Enter closes this", "bold", key="enter")
-    text = Text(f"{dialog.question}  ", "bold")
-    text.append_text(button("y yes", "bold reverse", key="y"))
-    return text.append("  ").append_text(button("n no", "", key="n"))
+    keys = button("y yes", "bold reverse", key="y").append("  ")
+    keys.append_text(button("n no", "", key="n"))
+    # A long question gives way: the plan above it says the whole target.
+    question = t.shorten(dialog.question, max(1, width - keys.cell_len - 2), g)
+    return Text(f"{question}  ", "bold").append_text(keys)
 
 
 def _keys(desk: Desk, width: int, clock: datetime) -> Text:

@@ -258,6 +258,8 @@ class Keyboard:
             desk.say("Another board answers here: look at it, then a accepts it.")
         elif desk.setting in desk.setting_keys:
             return KeyWish("edit", pack, desk.setting)
+        elif desk.setting_keys:
+            desk.say("Choose a setting with the arrows first.")
         return None
 
     def _read_settings(self, key: str, now: float) -> KeyWish | None:

@@ -29,12 +29,13 @@ from typing import Annotated
 
 import msgspec
 
-from bmslink.events import EventSeverity
+from bmslink.errors import UsageError
+from bmslink.events import OUTPUT, EventSeverity, kinds_of
 
 __all__ = ["AlertOptions", "ReceiverOptions"]
 
 _Seconds = Annotated[float, msgspec.Meta(ge=0, le=86400)]
-_Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _QUIET = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 _WAYS = ("apprise", "webhook")
 
@@ -60,9 +61,21 @@ class ReceiverOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Raises `ValueError` unless it says one place."""
         given = [way for way in _WAYS for end in ("", "_file", "_env") if getattr(self, way + end)]
         if len(given) != 1:
-            raise ValueError("it needs one of webhook, webhook_file, webhook_env, apprise, …")
+            known = ", ".join(f"{way}{end}" for way in _WAYS for end in ("", "_file", "_env"))
+            raise ValueError(f"it needs one of {known}")
         if (self.token_file or self.token_env) and given != ["webhook"]:
             raise ValueError("a token goes with webhook only")
+        try:
+            kinds = self.all_kinds
+        except UsageError as error:
+            raise ValueError(f"kinds: {error}") from error
+        if OUTPUT in kinds:
+            raise ValueError(f"kinds: no alert is made of {OUTPUT}: `service status` shows it")
+
+    @property
+    def all_kinds(self) -> frozenset[str]:
+        """The kinds of events that it wants; none: all. Raises `UsageError`."""
+        return frozenset(kind for name in self.kinds for kind in kinds_of(name))
 
     @property
     def way(self) -> str:
@@ -78,7 +91,7 @@ class ReceiverOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class AlertOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The section."""
 
-    to: dict[_Name, ReceiverOptions] = {}
+    to: dict[str, ReceiverOptions] = {}
     delay: _Seconds = 30.0
     settle: _Seconds = 60.0
     quiet: str = ""
@@ -86,8 +99,13 @@ class AlertOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Raises `ValueError`."""
+        if not all(map(_NAME.fullmatch, self.to)):
+            raise ValueError("to: the name of a receiver is of letters, digits, - and _, up to 40")
         if self.quiet and not _QUIET.fullmatch(self.quiet):
             raise ValueError('quiet: it looks like "22:00-07:00"')
+        begin, _, end = self.quiet.partition("-")
+        if self.quiet and begin == end:
+            raise ValueError("quiet: it ends when it begins, so no time is meant")
 
     def is_quiet(self, now: time) -> bool:
         """Whether only critical alerts are sent at this time of the day."""

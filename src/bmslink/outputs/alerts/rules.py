@@ -12,14 +12,12 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import uuid4
 
-from bmslink.events import EventSeverity, PackEvent
+from bmslink.events import OUTPUT, EventSeverity, PackEvent
 from bmslink.jsonable import plain
 from bmslink.outputs.alerts.options import AlertOptions, ReceiverOptions
 
-__all__ = ["OUTPUT", "Alert", "AlertRule"]
+__all__ = ["Alert", "AlertRule"]
 
-OUTPUT = "output"
-"""What an event is called that tells of an output in trouble; no alert is made of it."""
 State = Literal["begun", "over", "event", "held_back", "test"]
 _HOUR = 3600.0
 _NAMED = 5
@@ -80,6 +78,7 @@ class AlertRule:
         self._options, self._receiver = options, receiver
         self._delay = options.delay if receiver.delay is None else receiver.delay
         self._severities = receiver.severity.at_least()
+        self._kinds = receiver.all_kinds
         self._open: dict[tuple[str, str], _Lasting] = {}
         self._moments: list[PackEvent] = []
         self._room = float(options.most_per_hour)
@@ -106,7 +105,7 @@ class AlertRule:
         return (
             event.what != OUTPUT
             and event.severity in self._severities
-            and (not receiver.kinds or event.what in receiver.kinds)
+            and (not self._kinds or event.what in self._kinds)
             and (not receiver.packs or not event.pack or event.pack in receiver.packs)
         )
 

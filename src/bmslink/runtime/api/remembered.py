@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bmslink.errors import UsageError
-from bmslink.events import EventSeverity
+from bmslink.events import EventSeverity, kinds_of
 from bmslink.jsonable import dumps
 from bmslink.runtime.api.answers import Refusal, answer_text
 from bmslink.runtime.api.requests import service_of
@@ -52,6 +52,7 @@ async def history(request: Request) -> Response:
         fields=tuple(request.query_params.getlist("field")),
         limit=_limit(given, 5000, MOST_ROWS),
     )
+    _require_forward(query.since, query.until)
     served = [*service_of(request).packs]
 
     def found(store: Connection) -> str:
@@ -71,11 +72,16 @@ async def events(request: Request) -> Response:
         until=_time(given, "until"),
         severity=_severity(given.get("severity", "info")),
         open=_flag(given.get("open", "0")),
-        what=given.get("what"),
+        kinds=_kinds(given.get("what")),
         limit=_limit(given, 1000, 10_000),
     )
 
+    _require_forward(query.since, query.until)
+    served = [*service_of(request).packs]
+
     def found(store: Connection) -> str:
+        if query.pack is not None:
+            require_pack(store, query.pack, served)
         rows = [each.to_dict() for each in find_events(store, query)]
         return dumps({"schema": 1, "events": rows})
 
@@ -149,6 +155,24 @@ def _severity(text: str) -> EventSeverity:
         return EventSeverity.of(text)
     except UsageError as error:
         raise Refusal(400, str(error)) from error
+
+
+def _kinds(text: str | None) -> tuple[str, ...]:
+    try:
+        return () if text is None else kinds_of(text)
+    except UsageError as error:
+        raise Refusal(400, str(error)) from error
+
+
+def _require_forward(since: datetime | None, until: datetime | None) -> None:
+    """A time that ends before it begins is a slip: its answer would look as if nothing happened."""
+    until = until or datetime.now(UTC)
+    if since is not None and since > until:
+        raise Refusal(
+            400,
+            f"Nothing can lie between {since:%Y-%m-%d %H:%M:%S} and {until:%Y-%m-%d %H:%M:%S} UTC.",
+            "The time begins after it ends (or after now).",
+        )
 
 
 def _flag(text: str) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -43,8 +43,8 @@ class EventQuery:
     """At least so bad."""
     open: bool = False
     """Only conditions that last."""
-    what: str | None = None
-    """Only of this kind."""
+    kinds: tuple[str, ...] = ()
+    """Only of these kinds; none: of all."""
     limit: int = 1000
     """The newest so many."""
 
@@ -68,6 +68,8 @@ def put_event(connection: sqlite3.Connection, event: PackEvent, run: int) -> Non
     elif lasting:
         _change(connection, there["id"], event, there["count"], _data(there))
     elif (seen_again := _goes_on(there, event, run)) is not None:
+        if event.what == "condition":  # its text has the value that was measured when it began
+            event = replace(event, text=there["text"])
         _change(connection, there["id"], event, *seen_again)
     else:
         _insert(connection, event, run)
@@ -186,9 +188,9 @@ def find_events(connection: sqlite3.Connection, query: EventQuery) -> list[PackE
         more.append(to_millis(query.until))
     if query.open:
         where.append("since IS NOT NULL AND until IS NULL")
-    if query.what is not None:
-        where.append("what = ?")
-        more.append(query.what)
+    if query.kinds:
+        where.append(f"what IN ({', '.join('?' * len(query.kinds))})")
+        more += query.kinds
     found = connection.execute(
         f"SELECT {', '.join(_NAMES)} FROM events WHERE {' AND '.join(where)} "
         "ORDER BY time DESC, id DESC LIMIT ?",

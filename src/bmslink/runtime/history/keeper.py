@@ -31,6 +31,7 @@ from bmslink.runtime.history.file import Batch, HistoryFile, RunBefore, StoredRo
 from bmslink.runtime.history.options import HistoryOptions
 from bmslink.runtime.history.schema import (
     DamagedHistory,
+    ForeignHistory,
     HistoryError,
     NewerHistory,
     from_millis,
@@ -102,7 +103,7 @@ class HistoryKeeper:
         self._questions = 0
         self._error = ""
         self._resumed = False
-        self._newer = self._ending = False
+        self._not_ours = self._ending = False
         self._writer: asyncio.Task[None] | None = None
         self._listener: asyncio.Task[Any] | None = None
         self._asked: asyncio.Task[None] | None = None
@@ -207,13 +208,13 @@ class HistoryKeeper:
         """Write what waits; what goes wrong is told once, and tried again later."""
         async with self._writing:
             self._written = asyncio.get_running_loop().time()
-            if self._newer:
+            if self._not_ours:
                 return
             try:
                 await self._open()
                 await self._write_batch()
-            except NewerHistory as error:
-                self._newer = True
+            except (NewerHistory, ForeignHistory) as error:
+                self._not_ours = True
                 self._fail(str(error))
             except DamagedHistory as error:
                 await self._replace(str(error))

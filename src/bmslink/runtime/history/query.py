@@ -329,7 +329,8 @@ def require_pack(connection: sqlite3.Connection, name: str, served: Collection[s
     """`UsageError` for a name that neither the store nor the service knows."""
     stored = [each for (each,) in connection.execute("SELECT name FROM packs ORDER BY name")]
     known = list(dict.fromkeys([*served, *stored]))
-    if name not in known:
+    told = "SELECT 1 FROM events WHERE pack = ? LIMIT 1"  # also one that was never read
+    if name not in known and not (name and connection.execute(told, (name,)).fetchone()):
         raise UsageError(
             f"There is no history of {name[:60]!r}.{did_you_mean(name, known)} There is of: "
             f"{', '.join(known[:20]) or 'no pack'}."

@@ -22,6 +22,7 @@ __all__ = [
     "COUNTERS",
     "VERSION",
     "DamagedHistory",
+    "ForeignHistory",
     "HistoryError",
     "NewerHistory",
     "from_millis",
@@ -48,11 +49,15 @@ class HistoryError(BmsError):
 
 
 class DamagedHistory(HistoryError):
-    """The file is damaged, or none of ours."""
+    """The file is damaged."""
 
 
 class NewerHistory(HistoryError):
     """The file is of a later version of bmslink."""
+
+
+class ForeignHistory(HistoryError):
+    """The file is a database of another program."""
 
 
 def to_millis(moment: datetime) -> int:
@@ -119,15 +124,22 @@ _TABLES = {
 def open_history(path: Path, *, version: int = VERSION) -> sqlite3.Connection:
     """Open the file of a store, made or brought to this version where needed; for one thread.
 
-    Raises `DamagedHistory`, `NewerHistory`, and `HistoryError` where it cannot be opened.
+    Raises `DamagedHistory`, `NewerHistory`, `ForeignHistory`, and `HistoryError` where it cannot be
+    opened.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
             os.close(update_handle(path, mode=0o640))
         found = sqlite3.connect(path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
+    except FileExistsError as error:
+        raise HistoryError(
+            f"{path.parent} is a file, and no folder for {path.name}; a file for the history has "
+            "a name that ends in .db."
+        ) from error
     except (OSError, sqlite3.Error) as error:
-        raise HistoryError(f"{path} cannot be opened: {error}.") from error
+        why = getattr(error, "strerror", None) or error
+        raise HistoryError(f"{path} cannot be opened: {why}.") from error
     try:
         with _in_words(path):
             _prepare(found, path, version)
@@ -147,7 +159,10 @@ def _prepare(found: sqlite3.Connection, path: Path, version: int) -> None:
         )
     tables = found.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if tables and whose != APPLICATION:
-        raise DamagedHistory(f"{path} is a database of another program.")
+        raise ForeignHistory(
+            f"{path} is a database of another program: it is left as it is, and nothing is stored. "
+            "Name another file."
+        )
     if not tables:
         found.execute(f"PRAGMA page_size = {_PAGE}")
     found.execute("PRAGMA journal_mode = WAL")

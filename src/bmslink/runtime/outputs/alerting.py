@@ -9,10 +9,10 @@ from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-from bmslink.events import PackEvent
+from bmslink.events import OUTPUT, PackEvent
 from bmslink.outputs.alerts.options import AlertOptions
 from bmslink.outputs.alerts.receivers import make_receiver
-from bmslink.outputs.alerts.rules import OUTPUT, AlertRule
+from bmslink.outputs.alerts.rules import AlertRule
 from bmslink.outputs.alerts.sender import AlertSender, Deliver
 from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.feed import Feed, FeedItem, Subscription

@@ -50,6 +50,8 @@ def open_log(path: Path) -> LogFile:
     make: type[LogFile] = getattr(importlib.import_module(module), kind)
     try:
         return make(path)
+    except TargetError:
+        raise
     except (OSError, ValueError, sqlite3.Error) as exc:
         why = getattr(exc, "strerror", None) or exc
         raise TargetError(f"{path} cannot be written: {why}.") from exc

@@ -30,9 +30,13 @@ def exactly(line: Text, width: int, g: Glyphs) -> Text:
 
 
 def wrapped(sentence: str, width: int, style: str = "", indent: int = 0) -> list[Text]:
-    """A sentence on as many lines as it needs; all but the first are indented."""
+    """A sentence on as many lines as it needs; all but the first are indented. A word that is
+    longer than a line, as a target may be, is broken."""
     lines, line, room = [], "", max(1, width)
-    for word in t.clean(sentence).split():
+    longest = room - min(indent, room - 1)
+    words = t.clean(sentence).split()
+    pieces = (word[n : n + longest] for word in words for n in range(0, len(word), longest))
+    for word in pieces:
         if line.strip() and len(line) + 1 + len(word) > room:
             lines.append(line)
             line = " " * min(indent, room - 1) + word

@@ -22,7 +22,8 @@ def link_lines(
     pack: WatchedPack, raw: Iterable[RawPiece] | None, width: int, g: Glyphs
 ) -> list[Text]:
     """Frames, errors, gaps; the bytes where they are asked for (`raw` is not `None`)."""
-    lines = [labelled("target", line) for line in wrapped(pack.target, width - 12)[:1]]
+    place = wrapped(pack.target, width - 12)
+    lines = [labelled("" if n else "target", line) for n, line in enumerate(place)]
     if pack.through:
         lines += [labelled("through", line) for line in wrapped(pack.through, width - 12)]
     known = pack.identity
@@ -59,13 +60,13 @@ def link_lines(
 def _counted(link: Mapping[str, Any], g: Glyphs) -> str:
     if not link:
         return g.none
-    turnaround = link.get("turnaround")
+    turnaround, openings = link.get("turnaround"), link.get("openings", 0)
     parts = [
         f"{link.get('requests', 0)} asked",
         f"{link.get('answers', 0)} answered",
         f"{link.get('timeouts', 0)} without an answer",
         f"{link.get('checksum_errors', 0)} damaged",
-        f"{link.get('openings', 0)} times opened",
+        "opened once" if openings == 1 else f"opened {openings} times",
     ]
     if isinstance(turnaround, int | float):
         parts.append(f"{1000 * turnaround:.0f} ms an answer")

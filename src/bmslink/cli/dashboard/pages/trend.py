@@ -9,7 +9,7 @@ from rich.text import Text
 from bmslink.cli.dashboard.model.memory import SeenHistory
 from bmslink.cli.dashboard.model.pack import WatchedPack
 from bmslink.cli.dashboard.pages.chart import Curve, chart
-from bmslink.cli.dashboard.pages.fit import rule
+from bmslink.cli.dashboard.pages.fit import rule, wrapped
 from bmslink.cli.render import text as t
 from bmslink.cli.render.text import Glyphs
 
@@ -36,11 +36,8 @@ def trend_lines(
     history = pack.history if stored is None or not len(stored) else stored.then(pack.history)
     begin, end = now - span, now
     since = (clock - timedelta(seconds=span)).strftime("%H:%M" if span < 86400 else "%m-%d %H:%M")
-    lines = [
-        Text(
-            f"the last {t.duration(span)}, from {since} to now; [ and ] change it. {source}", "dim"
-        )
-    ]
+    said = f"the last {t.duration(span)}, from {since} to now; [ and ] change it. {source}"
+    lines = wrapped(said, width, "dim")
     room = max(3, (height - len(lines) - 3) // 3)
     between = (begin, end)
     spread = [row for row in history.spread() if row[0] >= begin]
