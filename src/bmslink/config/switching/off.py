@@ -74,6 +74,7 @@ async def switch_off(
     device: Board, switch: Switch, waive: Collection[str], journal: Journal
 ) -> Outcome:
     """Send it, write it down, and look what came of it; raises what `switch` raises."""
+    device.offs.note(switch)
     off = await _prepare(device, switch, waive, journal)
     lost = ""
     try:
