@@ -4,15 +4,20 @@ of a service, whose line both of them have."""
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
 
-from bmslink.errors import BmsError
+import bmslink
+from bmslink.errors import BmsError, VerifyError
+from bmslink.runtime.acting.direct import do_directly
+from bmslink.runtime.acting.people import ActingWish
+from bmslink.runtime.acting.start import lock_acting, pack_key
 from bmslink.runtime.jobs import PackJobs
 from bmslink.service_forms import SwitchRequest
 from bmslink.testing import SimulatedPack
-from served_support import served
+from served_support import served, until
 
 ON, OFF = SwitchRequest(switch="charge", on=True), SwitchRequest(switch="charge", on=False)
 
@@ -47,8 +52,56 @@ async def test_an_on_that_was_asked_for_earlier_does_not_leave_later(
         await asyncio.sleep(later)
         assert not on.done()
         assert (await jobs.switch(Nobody(), OFF))["result"] == "done"
-        with pytest.raises(BmsError, match="switched charge off meanwhile|was cut off"):
+        with pytest.raises(BmsError, match=r"switched charge off meanwhile|was cut off"):
             await on
         assert not pack.truth().charge_switch
         await jobs.switch(Nobody(), ON)  # one that is asked for afterwards is as ever
         assert pack.truth().charge_switch
+
+
+@pytest.mark.parametrize("later", [0.2, 0.5, 3.0])
+async def test_a_stop_waits_for_nobody_who_switches_by_hand(later: float) -> None:
+    """Whoever switches on by hand has the pack to himself until it is read back."""
+    pack = SimulatedPack("jbd", cells=4, load=0.0)
+    async with served(pack.target) as service:
+        served_pack = next(iter(service.packs.values()))
+        jobs = PackJobs(served_pack)
+        await jobs.switch(Nobody(), OFF)
+        on = asyncio.create_task(jobs.switch(Nobody(), ON))
+        await asyncio.sleep(later)
+        stop = asyncio.create_task(served_pack.act(ActingWish(do="stop"), "anna"))
+        await until(lambda: not pack.truth().discharge_switch, 0.5)
+        await stop
+        await asyncio.gather(on, return_exceptions=True)
+        await asyncio.sleep(10)
+        assert not pack.truth().charge_switch
+        assert served_pack.judge.acting_status()["stopped"]["who"] == "anna"
+
+
+async def test_a_stop_waits_for_no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    pack = SimulatedPack("jbd", cells=4, load=0.0)
+    hang = asyncio.Event()
+
+    async def hangs(*_: object) -> None:
+        await hang.wait()
+
+    async with served(pack.target) as service:
+        served_pack = next(iter(service.packs.values()))
+        monkeypatch.setattr(served_pack.judge.acting, "begin_for_people", hangs)
+        stop = asyncio.create_task(served_pack.act(ActingWish(do="stop"), "anna"))
+        await until(lambda: not (pack.truth().charge_switch or pack.truth().discharge_switch), 0.5)
+        stop.cancel()
+        await asyncio.gather(stop, return_exceptions=True)
+
+
+async def test_a_stop_says_what_was_sent_though_another_program_has_the_pack() -> None:
+    pack = SimulatedPack("jbd", cells=4, load=0.0)
+    async with bmslink.connect(pack.target) as device:
+        lock = lock_acting(pack_key(device.board, await device.identify()))
+        assert lock is not None
+        try:
+            with pytest.raises(VerifyError, match=r"Off was sent \(charge, .* not remembered"):
+                await do_directly(device.board, ActingWish(do="stop"), "anna")
+        finally:
+            os.close(lock)
+        assert not pack.truth().charge_switch

@@ -21,6 +21,7 @@ from bmslink.control.decide.policy import Mode, PolicySet
 from bmslink.errors import GateError, TargetError
 from bmslink.model import Identity, Reading
 from bmslink.runtime.acting.acting_side import ActingSide
+from bmslink.runtime.acting.direct import begin_for_stop
 from bmslink.runtime.acting.limit_sinks import CommandSink, LimitSinks
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.shown import nothing_known, require_read_back
@@ -175,14 +176,17 @@ class PackJudge:
             if not acted:
                 await self.acting.rest()
 
-    async def stop(self, wish: ActingWish, who: str, identity: Identity) -> list[str]:
-        """All off on the board that answers now, until a reset. Raises as `do`, and `GateError`
-        where that board has no switch that can be set. What is sent is on its way then;
+    async def stop(
+        self, wish: ActingWish, who: str, identity: Identity, sent: Collection[str]
+    ) -> list[str]:
+        """All off on the board that answers now, until a reset. `sent`: what was switched off
+        already. Raises as `do`, `GateError` where that board has no switch that can be set, and
+        `VerifyError` where it cannot be remembered. What is sent is on its way then;
         `require_stopped` waits for its effect."""
         if self._identity is not identity:  # perhaps another board than the policies know
             self.acting.meet()
             await self.acting.begin(identity)
-        await self.acting.begin_for_people(identity)
+        await begin_for_stop(self.acting, identity, sent)
         switches = self.acting.status().get("switches") or {}
         unable = [n for n in ("charge", "discharge") if not switches.get(n, {}).get("able")]
         why = f"cannot be switched from here: `bmslink info {self._plan.name}` says why."
