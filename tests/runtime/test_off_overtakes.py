@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 import bmslink
+from acting_support import enforced
 from bmslink.errors import BmsError, VerifyError
+from bmslink.runtime.acting import pack_actor
 from bmslink.runtime.acting.direct import do_directly
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.start import lock_acting, pack_key
@@ -105,3 +107,19 @@ async def test_a_stop_says_what_was_sent_though_another_program_has_the_pack() -
         finally:
             os.close(lock)
         assert not pack.truth().charge_switch
+
+
+async def test_a_mistake_of_what_acts_keeps_no_off_of_a_person_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def mistaken(*_: object, **more: object) -> None:
+        raise RuntimeError("no!")
+
+    async with enforced("jbd") as bench:
+        jobs = PackJobs(bench.served)
+        monkeypatch.setattr(pack_actor, "reconcile", mistaken)
+        assert (await jobs.switch(Nobody(), OFF))["result"] == "done"
+        assert not bench.on("charge")
+        with pytest.raises(RuntimeError, match="no!"):
+            await bench.served.act(ActingWish(do="stop"), "anna")
+        assert not bench.on("discharge")

@@ -4,6 +4,7 @@ that every caller takes, and a run that acts carries the command out itself."""
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import subprocess
 import sys
@@ -272,3 +273,20 @@ async def test_setting_a_change_back_turns_on_nothing_that_was_stopped() -> None
         await do_directly(board, ActingWish(do="stop"), "anna")
         await device.resume(rollback=True)
         assert (pack.truth().charge_switch, pack.truth().discharge_switch) == (False, False)
+
+
+async def test_what_a_person_switched_off_on_another_board_at_the_same_place_stays() -> None:
+    """Its key is that place, where boards tell no serial number."""
+    pack = SimulatedPack("jbd", cells=4, load=0.0)
+    async with bmslink.connect(pack.target) as device:
+        identity = await device.identify()
+        key = pack_key(device.board, identity)
+        store = LedgerStore(key)
+        other = pack_of(dataclasses.replace(identity, cell_count=16))
+        record = SwitchRecord(own=True, confirmed=True, holders=("person:anna",), person="anna")
+        ledger = Ledger.new(key, 0.0).with_record("charge", record)
+        store.save(msgspec.structs.replace(ledger, aside={"board": other}), 0.0)
+        store.close()
+        await device.switch("charge", False)
+        assert (await device.switch("charge", True)).result == "done"
+        assert LedgerStore(key).load(0.0).ledger.charge.person == "anna"

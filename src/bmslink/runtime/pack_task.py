@@ -22,7 +22,7 @@ from bmslink.errors import BmsError
 from bmslink.link.turns import Preempted
 from bmslink.model import Identity, Reading, Switch
 from bmslink.places import Place
-from bmslink.runtime.acting.direct import send_offs
+from bmslink.runtime.acting.direct import send_offs, who_after
 from bmslink.runtime.acting.drill import Drill
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.feed import Feed
@@ -185,9 +185,15 @@ class ServedPack:
         async with self.turns.off() as board:
             acting = self._judge.acting
             sent = await send_offs(board, acting.waive) if acting.actor is None else []
-            if self.drilling is not None:
-                await self.drilling.over.wait()
-            done = await self._judge.stop(wish, who, await board.who(), sent)
+            try:
+                if self.drilling is not None:
+                    await self.drilling.over.wait()
+                identity = await who_after(board, sent)
+                done = await self._judge.stop(wish, who, identity, sent)
+            except Exception:
+                if not sent:  # what acts did not send it
+                    await send_offs(board, acting.waive)
+                raise
         await self._judge.require_stopped()
         return done
 

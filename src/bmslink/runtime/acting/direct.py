@@ -18,7 +18,7 @@ from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.shown import not_read_back, nothing_known, shown_in_words, still_on
 from bmslink.storage.journal import Journal, JournalError
 
-__all__ = ["DoneDirectly", "begin_for_stop", "do_directly", "send_offs"]
+__all__ = ["DoneDirectly", "begin_for_stop", "do_directly", "send_offs", "who_after"]
 
 _WITHIN = 12.0
 """How long a stop may take until all of it is read back, s: a slow board is read in 3 s."""
@@ -67,7 +67,7 @@ async def do_directly(
         board, "", "", enforce=False, interval=1.0, note=note, tell=tell, target=target, waive=waive
     )
     try:
-        identity = await _who(board, sent)
+        identity = await who_after(board, sent)
         await begin_for_stop(side, identity, sent)
         until = max(until, asyncio.get_running_loop().time() + _LEFT)
         done = await side.do(wish, who, identity)
@@ -127,7 +127,9 @@ async def begin_for_stop(side: ActingSide, identity: Identity, sent: Collection[
         await asyncio.sleep(_APART)
 
 
-async def _who(board: Board, sent: Collection[str]) -> Identity:
+async def who_after(board: Board, sent: Collection[str]) -> Identity:
+    """Who answers after these were switched off. Raises what asking raises; `VerifyError` where
+    something was sent."""
     try:
         return await board.who()
     except BmsError as error:
