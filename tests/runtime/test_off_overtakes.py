@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,9 @@ import pytest
 import bmslink
 from acting_support import enforced
 from bmslink.errors import BmsError, VerifyError
-from bmslink.runtime.acting import pack_actor
+from bmslink.runtime.acting import mailbox, pack_actor
 from bmslink.runtime.acting.direct import do_directly
+from bmslink.runtime.acting.mailbox import NotTaken, ask_run
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.start import lock_acting, pack_key
 from bmslink.runtime.jobs import PackJobs
@@ -123,3 +126,21 @@ async def test_a_mistake_of_what_acts_keeps_no_off_of_a_person_back(
         with pytest.raises(RuntimeError, match="no!"):
             await bench.served.act(ActingWish(do="stop"), "anna")
         assert not bench.on("discharge")
+
+
+async def test_a_disk_that_hangs_keeps_nobody_who_asks_a_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also the files of a wish that is taken back are on it."""
+    hang = threading.Event()
+
+    def hangs(*_: object, **more: object) -> None:
+        hang.wait(5)
+
+    monkeypatch.setattr(mailbox, "replace_file", hangs)
+    monkeypatch.setattr(Path, "unlink", hangs)
+    begun = time.monotonic()
+    with pytest.raises(NotTaken, match="hangs"):
+        await ask_run("jbd", ActingWish(do="off", switch="charge"), "anna", patience=0.05)
+    hang.set()
+    assert time.monotonic() - begun < 2
