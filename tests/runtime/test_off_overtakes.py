@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.start import lock_acting, pack_key
 from bmslink.runtime.jobs import PackJobs
 from bmslink.service_forms import SwitchRequest
+from bmslink.storage.journal import Journal
 from bmslink.testing import SimulatedPack
 from served_support import served, until
 
@@ -144,3 +146,29 @@ async def test_a_disk_that_hangs_keeps_nobody_who_asks_a_run(
         await ask_run("jbd", ActingWish(do="off", switch="charge"), "anna", patience=0.05)
     hang.set()
     assert time.monotonic() - begun < 2
+
+
+@pytest.mark.real_time
+async def test_a_disk_that_hangs_after_an_off_keeps_no_other_pack(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one, two = SimulatedPack("jbd", cells=4), SimulatedPack("jbd", cells=4)
+    hang, begin = threading.Event(), Journal.begin
+
+    def hangs(journal: Journal, *names: Any, **about: Any) -> Any:
+        hang.wait(5)
+        return begin(journal, *names, **about)
+
+    async with served(one.target, two.target) as service:
+        first, second = service.packs.values()
+        monkeypatch.setattr(Journal, "begin", hangs)
+        begun, offs = time.monotonic(), []
+        for served_pack, pack in ((first, one), (second, two)):
+            offs.append(asyncio.create_task(PackJobs(served_pack).switch(Nobody(), OFF)))
+            await until(lambda pack=pack: not pack.truth().charge_switch, 3)
+            await asyncio.sleep(0.05)
+        assert time.monotonic() - begun < 3
+        hang.set()
+        for each in offs:
+            each.cancel()
+        await asyncio.gather(*offs, return_exceptions=True)
