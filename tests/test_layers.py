@@ -98,7 +98,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "pytest": ("pytest_plugin",),
     "starlette": ("runtime.api",),
     "uvicorn": ("runtime.api.server",),
-    "platformdirs": ("control.status", "packs", "registry", "storage.journal"),
+    "platformdirs": ("storage.state", "packs", "registry", "storage.journal"),
     "tomlkit": ("packs", "control.upgrade"),
 }
 

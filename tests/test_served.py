@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import os
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 import bmslink
 from bmslink import config
+from bmslink.board import Board
 from bmslink.cli.app import main
 from bmslink.config.files.profile import parse_profile
 from bmslink.errors import (
@@ -25,8 +27,11 @@ from bmslink.errors import (
     TargetError,
     UsageError,
 )
+from bmslink.link.transport import parse_target
 from bmslink.model import Command, Switch
 from bmslink.protocols import DRIVERS
+from bmslink.registry import Announcement
+from bmslink.runtime.api.sockets import local_socket
 from bmslink.served_board import ServedBoard
 from bmslink.served_changes import ServedChanges
 from bmslink.storage.journal import Journal
@@ -356,3 +361,28 @@ def test_plain_scripts_and_commands_go_through_it_too(capsys: pytest.CaptureFixt
     capsys.readouterr()
     assert main(["read", JBD]) == 0  # directly, now that nobody owns it
     assert capsys.readouterr().err == ""
+
+
+async def test_scan_asks_nothing_where_a_service_owns_the_line(tmp_path: Path) -> None:
+    port, folder = tmp_path / "port", Path(os.environ["BMSLINK_RUNTIME"])
+    with local_socket(folder / "s.sock"):
+        entry = Announcement(folder / "s.sock", folder=folder)
+        entry.update([("house", parse_target(f"jbd+serial://{port}"))])
+        (found,) = await bmslink.scan(ports=[str(port)])
+        (other,) = await bmslink.scan(ports=[str(port)], protocol="jk")
+        entry.withdraw()
+    assert (found.target, found.protocol) == (f"jbd+serial://{port}", "jbd")
+    assert (found.name, found.confidence) == ("house", 0.95)
+    assert "serves it as house" in found.why
+    assert (other.protocol, other.confidence, other.why) == (None, 0.0, found.why)
+
+
+async def test_resume_with_nothing_cut_off_reads_no_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def asked(*_: object) -> None:
+        raise AssertionError("nothing needs to be compared")
+
+    monkeypatch.setattr(Board, "settings", asked)
+    async with served(JBD), bmslink.connect(JBD) as device:
+        assert (await device.resume(confirm=lambda _: True)).result == "nothing"

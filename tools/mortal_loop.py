@@ -71,11 +71,14 @@ class MortalLoop(VirtualLoop):
         """What it gives. Raises `Died`; the loop may be asked for nothing then but `bury`."""
         task = self.create_task(main)
         try:
-            return self.run_until_complete(task)
+            done = self.run_until_complete(task)
         except RuntimeError:
             if self.dead:
                 raise Died from None
             raise
+        if self.dead:  # it died at its very end
+            raise Died
+        return done
 
     def bury(self, last: Coroutine[Any, Any, object]) -> None:
         """Put away what is left of it, and do a last thing. To be called when nothing in it can

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from bmslink.cli import install
+from bmslink.cli.render.service import status
 from bmslink.runtime.api.hosting import host
 from bmslink.runtime.service import Service
 from bmslink.runtime.service_file import load_plan
@@ -232,3 +233,19 @@ def test_install_prints_and_writes(cli, tmp_path, monkeypatch):
     assert found["unit"].startswith("# Written")
     monkeypatch.setattr(sys, "platform", "darwin")
     cli("service", "install").failed(2, "no systemd")
+
+
+def test_the_status_says_what_has_a_pack_and_what_was_cut_off():
+    pack = {
+        "name": "van",
+        "target": "jbd+serial:///dev/ttyUSB0",
+        "health": {"state": "ok"},
+        "age": 12.0,
+        "doing": {"what": "a change is being made", "who": "anna", "since": None},
+        "open_change": "A change was cut off: `bmslink config resume van` finishes it.",
+        "acting": {"stopped": {"who": "bob", "why": "smoke"}},
+    }
+    shown = "\n".join(status({"version": "1", "packs": [pack]}, "/run/s"))
+    assert "not being polled: a change is being made for anna" in shown
+    assert "`bmslink config resume van` finishes it" in shown
+    assert "stopped by bob (smoke): all off until `bmslink control reset van`" in shown

@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
 
 from bmslink.cli.dashboard.app import Dashboard
 from bmslink.cli.dashboard.behind import Behind
+from bmslink.cli.dashboard.drawing import draw
 from bmslink.cli.dashboard.model.pack import WatchedPack
 from bmslink.cli.dashboard.watching.place import NamedPlace
 from bmslink.cli.render import text as t
@@ -106,14 +108,30 @@ async def test_a_check_stops_a_change_and_a_person_may_let_it_pass_by_its_name()
         await until(app, lambda text: "Nothing was sent." in text and "3[settings]" in text)
 
 
-async def test_off_goes_out_with_the_second_key_whatever_the_polls_and_the_screen_do():
+async def test_off_goes_out_with_the_second_key_whatever_the_polls_and_the_screen_do(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    order: list[str] = []
+
+    def noted(*about: Any) -> Any:
+        order.append("draw")
+        return draw(*about)
+
+    monkeypatch.setattr("bmslink.cli.dashboard.app.draw", noted)
     async with dashboard(QUIET.format(1)) as (app, pilot):
         await until(app, lambda text: "live," in text)
         await pilot.press("-", "-", "-")  # the next reading is far away
         pack = app.desk.packs[0]
         await pilot.press("x")
         await until(app, lambda text: "at once?" in text)
-        await pilot.press("c")
+        assert app.behind is not None
+        board = app.behind.followers[id(pack)].opened()
+        assert board.tap is not None
+        with board.tap.listening(lambda way, data: order.append(way)):
+            order.clear()
+            await pilot.press("c")
+            await until(app, lambda text: "charge off is sent" in text)
+        assert order[:3] == ["tx", "rx", "tx"], "JBD's question, and the frame, before a drawing"
         await until(app, lambda text: "charge off: read back" in text)
         assert pack.reading.charging_allowed is False or pack.reading.charge_switch is False
         assert any(event.what == "switch_here" for event in pack.events)

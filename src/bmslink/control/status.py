@@ -7,16 +7,15 @@ BMSLINK_STATE says.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from bmslink.control.backtest.logs import written
 from bmslink.errors import BmsError
 from bmslink.storage.atomic import replace_file
+from bmslink.storage.state import state_path
 
 __all__ = [
     "PackStatus",
@@ -103,16 +102,6 @@ class Runs(msgspec.Struct):
     """Files that are no state files."""
 
 
-def state_path() -> Path:
-    """The folder of the state files."""
-    given = os.environ.get("BMSLINK_STATE")
-    if given:
-        return Path(given).expanduser()
-    from platformdirs import user_state_path  # only who needs it pays for it
-
-    return user_state_path("bmslink", appauthor=False) / "control"
-
-
 def place(targets: Sequence[str]) -> Path:
     """The file of a run on these packs."""
     name = hashlib.sha256("\n".join(sorted(targets)).encode()).hexdigest()[:16]
@@ -160,6 +149,8 @@ def _read(path: Path) -> Run | None:
 
 def as_json(run: Run, now: float) -> dict[str, Any]:
     """For JSON."""
+    from bmslink.control.backtest.logs import written  # who switches needs to load none of that
+
     values: dict[str, Any] = msgspec.to_builtins(run)
     for each in (values, *values["packs"]):
         for name in ("began", "written", "heard", "since"):

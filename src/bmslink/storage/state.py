@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from typing import Any
 from bmslink.errors import BmsError
 from bmslink.storage.atomic import read_bounded, replace_file
 
-__all__ = ["DamagedState", "StateFolder", "UnwritableState"]
+__all__ = ["DamagedState", "StateFolder", "UnwritableState", "state_path"]
 
 SCHEMA = 1
 _LARGEST = 1 << 20
@@ -103,3 +104,13 @@ def _parsed(data: bytes) -> dict[str, Any]:
     if isinstance(found, dict) and isinstance(found.get("schema"), int):
         return found
     raise ValueError("it is no state of a pack")
+
+
+def state_path() -> Path:
+    """The folder of what programs remember: the user's, or where BMSLINK_STATE says."""
+    given = os.environ.get("BMSLINK_STATE")
+    if given:
+        return Path(given).expanduser()
+    from platformdirs import user_state_path  # only who needs it pays for it
+
+    return user_state_path("bmslink", appauthor=False) / "control"

@@ -24,7 +24,8 @@ from bmslink.control.act.messages import (
     PersonOn,
     ResetStop,
 )
-from crash_acting import WHO, Act, Bench, bench_of, points, run, scenario_of
+from crash_acting import points, run, scenario_of
+from crash_bench import WHO, Act, Bench, bench_of
 from support import WHOLE_SWEEP
 
 

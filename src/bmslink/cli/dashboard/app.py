@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["Dashboard"]
 
 _TICK = 0.5
+_OFF_FIRST = 0.15
+"""s after the key that switches off in which nothing is drawn: its frame has the processor."""
 MakeBehind = Callable[[Desk, Callable[[], None]], "Behind"]
 
 
@@ -60,6 +62,7 @@ class Dashboard(App[None]):
         self._canvas = Canvas(self._click, self._press, self._paste)
         self._plain = [PlainText()] if os.environ.get("NO_COLOR") else None
         self._left: list[str] = []
+        self._draws_from = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ------------------------------------------------------------------------- textual asks
@@ -108,7 +111,7 @@ class Dashboard(App[None]):
 
     def _draw(self) -> None:
         size = self.size
-        if size.width and size.height:
+        if size.width and size.height and self._now() >= self._draws_from:
             clock = datetime.now().astimezone()
             lines = draw(self.desk, size.width, size.height, self._now(), clock, self._glyphs)
             self._canvas.show(lines)
@@ -192,4 +195,7 @@ class Dashboard(App[None]):
             self.action_suspend_process()
         elif behind is not None:
             behind.grant(wish)
+            if wish.do == "off":
+                self._draws_from = self._now() + _OFF_FIRST
+                self.set_timer(1.1 * _OFF_FIRST, self._draw)
         self._draw()

@@ -97,6 +97,8 @@ class Behind:
         if wish.do == "off":
             for name in wish.value:
                 self._spawn(switch_off(follower, name, self._say))
+            names = " and ".join(wish.value)
+            self._desk.say(f"{pack.name}: {names} off is sent, and read back ...", "bold red")
         elif wish.do == "edit":
             self._spawn(self._edit(follower, wish.value))
         elif wish.do == "settings":

@@ -15,10 +15,14 @@ from typing import NamedTuple, Protocol, cast
 from bmslink.board import Board
 from bmslink.config.outcome import Outcome
 from bmslink.model import Command, Identity, Switch
+from bmslink.storage.briefly import briefly
+from bmslink.storage.state import state_path
 
-__all__ = ["Handed", "SwitchingByHand", "by_hand"]
+__all__ = ["Handed", "SwitchingByHand", "by_hand", "may_run"]
 
 _BY_HAND = "bmslink.runtime.acting.by_hand"
+_MOMENT = 0.3
+"""How long that may take, s."""
 
 
 class Handed(NamedTuple):
@@ -52,6 +56,15 @@ class SwitchingByHand(Protocol):
         """Around switching on by hand; meanwhile nothing else begins to act on the pack. What it
         gives is called when the switch is on, and says what that ended. Raises `GateError` where
         something holds the switch off."""
+
+
+def may_run() -> bool:
+    """Whether a `control run` may have some pack, by the files that runs leave: an off looks at no
+    more where there are none, and loads nothing for it. A disk that hangs knows of none."""
+    try:
+        return bool(briefly(lambda: any(state_path().glob("*.json")), _MOMENT))
+    except OSError:
+        return False
 
 
 def by_hand() -> SwitchingByHand:

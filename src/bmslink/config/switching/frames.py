@@ -12,10 +12,11 @@ from typing import Any
 
 from bmslink.board import Board
 from bmslink.config.checks.check import Check
-from bmslink.errors import GateError
+from bmslink.errors import GateError, SettingError
 from bmslink.model import Command, Switch
 from bmslink.protocols.abilities import can_switch, is_setting, settings_of, switches_of
 from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, WriteCommand
+from bmslink.protocols.parts import SettingsAccess
 from bmslink.settings.setting import Evidence, Setting
 
 __all__ = ["Remembered", "SwitchFrames", "refused", "send_once"]
@@ -64,7 +65,7 @@ class SwitchFrames:
         """The frame that switches off; not where it is a `bit`. At most one question goes before
         it, and none where the board showed less than `fresh` seconds ago what it would say."""
         if self.setting is not None:
-            return self._stored(self.setting, on=False)
+            return await self._stored(self.setting, on=False)
         with self.device.guarding():
             part = switches_of(self.device.driver)
             return await part.off_command(self.switch, remembered, fresh)
@@ -73,18 +74,18 @@ class SwitchFrames:
         """The frame that switches on, after what has to be read for it; not where it is a `bit`.
         `Refused` where the board does not show what else the frame would set."""
         if self.setting is not None:
-            return self._stored(self.setting, on=True)
+            return await self._stored(self.setting, on=True)
         return await switches_of(self.device.driver).command(Command(self.switch, True))
 
-    def _stored(self, setting: SettingsMap, *, on: bool) -> WriteCommand[Any]:
-        (slot,), (row,) = setting.slots, setting.settings
-        blank = bytes(slot.layout.sizeof())
+    async def _stored(self, setting: SettingsMap, *, on: bool) -> WriteCommand[Any]:
+        """Where the driver was made to forget who answers, that is asked first."""
         with self.device.guarding():
-            if on:
-                data = setting.encode({slot.address: blank}, {row.key: True})[slot.address]
-            else:
-                data = slot.encode(blank, {row.field: 0})
-            return settings_of(self.device.driver).write_command(slot, data)
+            part = settings_of(self.device.driver)
+            try:
+                return _write(part, setting, on=on)
+            except SettingError:
+                await part.find_switch_map(self.device.known)
+                return _write(part, setting, on=on)
 
     def bit_step(self, image: RawSettings, *, on: bool) -> WriteCommand[Any]:
         """The frame that sets a `bit` and leaves its neighbours as they were just read."""
@@ -94,6 +95,16 @@ class SwitchFrames:
         new = self.setting.encode(image, {self.switch.key: on})
         data = new.get(slot.address, slot.clean(image[slot.address]))
         return settings_of(self.device.driver).write_command(slot, data)
+
+
+def _write(part: SettingsAccess[Any], setting: SettingsMap, *, on: bool) -> WriteCommand[Any]:
+    (slot,), (row,) = setting.slots, setting.settings
+    blank = bytes(slot.layout.sizeof())
+    if on:
+        data = setting.encode({slot.address: blank}, {row.key: True})[slot.address]
+    else:
+        data = slot.encode(blank, {row.field: 0})
+    return part.write_command(slot, data)
 
 
 async def send_once(device: Board, step: WriteCommand[Any], *, advising: bool = True) -> bool:

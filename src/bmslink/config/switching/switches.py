@@ -20,7 +20,7 @@ from bmslink.config.identity.locks import locked
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Plan
 from bmslink.config.records.open_changes import begin
-from bmslink.config.switching.acting import by_hand
+from bmslink.config.switching.acting import Handed, by_hand, may_run
 from bmslink.config.switching.beside import Beside
 from bmslink.config.switching.confirm import look_at, seen
 from bmslink.config.switching.off import rehearse_off, switch_off
@@ -62,7 +62,9 @@ async def switch(
     """
     if device.opened:
         _possible(device, command, waive)
-    handed = await by_hand().hand_over(device, _command(command))
+    handed = Handed(None)
+    if _command(command).on or may_run():
+        handed = await by_hand().hand_over(device, command)
     if handed.outcome is not None:
         return handed.outcome
     journal = journal or Journal()

@@ -17,6 +17,7 @@ from bmslink.config.switching.acting import Handed
 from bmslink.control.act.ledger import Ledger
 from bmslink.control.act.mandate import left_holders
 from bmslink.control.act.store import KeptLedger, LedgerStore, kept_ledger
+from bmslink.errors import GateError
 from bmslink.model import Command, Identity, Switch
 from bmslink.runtime.acting.mailbox import NotTaken, RunAt, run_at, switch_by_run
 from bmslink.runtime.acting.orphans import off_since
@@ -47,6 +48,10 @@ async def hand_over(device: Board, command: Command) -> Handed:
         shown = await switch_by_run(run.target, command, actor_name(), patience=takes, shows=shows)
     except NotTaken as error:
         return _not_taken(run, command, str(error))
+    except GateError as error:
+        if command.on:
+            raise
+        return Handed(None, f"{_named(run).capitalize()} refused: {error} It was sent from here.")
     by = _named(run)
     if shown:
         return Handed(Outcome(result="done", sentence=f"{command}: {by} sent it and read it back."))
