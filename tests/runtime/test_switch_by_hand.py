@@ -290,3 +290,14 @@ async def test_what_a_person_switched_off_on_another_board_at_the_same_place_sta
         await device.switch("charge", False)
         assert (await device.switch("charge", True)).result == "done"
         assert LedgerStore(key).load(0.0).ledger.charge.person == "anna"
+
+
+@pytest.mark.parametrize("record", [SwitchRecord(own=True), SwitchRecord(person="anna")])
+async def test_setting_back_leaves_off_what_policies_or_a_person_switched_off(
+    record: SwitchRecord,
+) -> None:
+    pack = SimulatedPack("jbd", cells=4, load=0.0)
+    async with bmslink.connect(pack.target) as device:
+        await leave(device, record)
+        left = by_hand.left_off(device.board, await device.identify())
+        assert list(left) == [Switch.CHARGE]
