@@ -26,7 +26,7 @@ from bmslink.errors import (
     UsageError,
     VerifyError,
 )
-from bmslink.model import Adjustment, Command, Identity, Reading
+from bmslink.model import Adjustment, Command, Identity, Reading, Switch
 from bmslink.protocols.abilities import (
     abilities,
     settings_of,
@@ -40,6 +40,7 @@ from bmslink.protocols.common.settings_map import (
     WriteCommand,
 )
 from bmslink.storage.journal import Transaction
+from bmslink.switched_off import switches_on
 
 __all__ = ["Board", "DeviceLike", "board_of", "on_board"]
 
@@ -227,6 +228,7 @@ class Board(Connection):
         part = settings_of(self.driver)
         with self.guarding():
             step = part.write_command(slot, data)
+        step = self._giving_way(step, switches_on(settings_map, slot.address, data))
         transaction.note("write", slot=slot.address, new=data.hex())
         loop = asyncio.get_running_loop()
         lost: LinkTimeout | None = None
@@ -310,9 +312,14 @@ class Board(Connection):
                 on=command.on,
                 others={str(other): on for other, on in step.others.items()},
             )
-            return step
+            switched = {command.switch: command.on, **step.others}
+            return self._giving_way(step, [switch for switch, on in switched.items() if on])
 
         await self.order(make)
+
+    def _giving_way(self, step: WriteCommand[Any], on: Sequence[Switch]) -> WriteCommand[Any]:
+        """The step, which does not leave where one of these was switched off meanwhile."""
+        return replace(step, leaving=partial(self.offs.require_none, on)) if on else step
 
     async def order(self, make: Callable[[], Awaitable[WriteCommand[Any]]]) -> bool:
         """Send once what `make` gives, which may ask before; whether it was acknowledged."""

@@ -31,6 +31,7 @@ from bmslink.packs import NamedPack
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Driver
 from bmslink.protocols.common.settings_map import SettingsMap
+from bmslink.switched_off import SwitchedOff
 from bmslink.target import options_of, settled, timing_of
 
 __all__ = ["Connection", "MakeTransport", "OnProgress"]
@@ -100,6 +101,8 @@ class Connection:
         """Whether it was opened and not closed since; the link may be lost all the same."""
         self.openings: int = 0
         """How often the link was opened: each time another board may answer."""
+        self.offs: SwitchedOff = SwitchedOff()
+        """What is switched off while something else is under way."""
         self.on_progress: OnProgress | None = None
         """Is told how far a long piece of work is: what is done (`reading`, `writing`, `checking`,
         `waiting`), how much of it, and of how much: settings, or seconds of waiting. It is called

@@ -6,7 +6,9 @@ import asyncio
 import dataclasses
 import errno
 import os
+import time
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from asgi_support import ask
@@ -19,13 +21,15 @@ from bmslink.control.act.ledger import Stop, SwitchRecord
 from bmslink.control.act.store import LedgerStore
 from bmslink.errors import BmsError, GateError, UsageError, VerifyError
 from bmslink.model import Switch
+from bmslink.runtime.acting import start
 from bmslink.runtime.acting.mailbox import ask_run, read_mail
 from bmslink.runtime.acting.people import ActingWish
-from bmslink.runtime.acting.start import _load, approve_policies, pack_key, standing_of
+from bmslink.runtime.acting.start import _load, approve_policies, lock_acting, pack_key, standing_of
 from bmslink.runtime.api.app import make_app
 from bmslink.runtime.jobs import PackJobs
 from bmslink.service_forms import SwitchRequest
 from bmslink.testing import SimulatedPack
+from served_support import until
 
 
 @pytest.fixture(autouse=True)
@@ -299,3 +303,37 @@ async def test_a_reset_of_a_served_pack_lets_go_of_what_a_run_left() -> None:
         await asyncio.sleep(10)
         assert (await jobs.switch(Nobody(), on))["result"] == "done"
         assert bench.served.judge.acting.actor is None
+
+
+async def test_who_is_cancelled_holds_no_pack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither while it takes the lock, nor while it closes: a pack that starts anew in the same
+    program acts again."""
+    taken: list[int | None] = []
+
+    def slowly(key: str) -> int | None:
+        time.sleep(0.05)
+        taken.append(lock_acting(key))
+        return taken[0]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(start, "lock_acting", slowly)
+        task = asyncio.create_task(start._lock_apart("a pack"))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await until(lambda: bool(taken))
+    await asyncio.sleep(0.1)
+    again = lock_acting("a pack")
+    assert again is not None
+
+    class Closes:
+        async def close(self) -> None:
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await start.EnforcedPack(
+            "a pack", cast(Any, None), cast(Any, Closes()), None, again
+        ).close()
+    again = lock_acting("a pack")
+    assert again is not None
+    os.close(again)

@@ -4,6 +4,7 @@ that every caller takes, and a run that acts carries the command out itself."""
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from bmslink.control.act.store import LedgerStore
 from bmslink.control.files import parse_policies
 from bmslink.errors import GateError
 from bmslink.model import Command, Switch
+from bmslink.protocols.jk.jk02.stream import JKStream
 from bmslink.runtime.acting import by_hand, direct, mailbox
 from bmslink.runtime.acting.acting_side import ActingSide
 from bmslink.runtime.acting.direct import do_directly
@@ -302,3 +304,45 @@ async def test_a_stop_that_reaches_no_current_is_refused_and_sends_nothing(proto
         said = await side.do(ActingWish(do="stop"), "anna", await board.who())
         assert any("charge cannot be switched" in each for each in said)
         await side.close()
+
+
+async def test_what_a_person_switched_off_on_another_board_at_the_same_place_stays() -> None:
+    """Its key is that place, where boards tell no serial number."""
+    pack = SimulatedPack("jbd", cells=4, load=0.0)
+    async with bmslink.connect(pack.target) as device:
+        identity = await device.identify()
+        key = pack_key(device.board, identity)
+        store = LedgerStore(key)
+        other = pack_of(dataclasses.replace(identity, cell_count=16))
+        record = SwitchRecord(own=True, confirmed=True, holders=("person:anna",), person="anna")
+        ledger = Ledger.new(key, 0.0).with_record("charge", record)
+        store.save(msgspec.structs.replace(ledger, aside={"board": other}), 0.0)
+        store.close()
+        await device.switch("charge", False)
+        assert (await device.switch("charge", True)).result == "done"
+        assert LedgerStore(key).load(0.0).ledger.charge.person == "anna"
+
+
+@pytest.mark.parametrize("record", [SwitchRecord(own=True), SwitchRecord(person="anna")])
+async def test_setting_back_leaves_off_what_policies_or_a_person_switched_off(
+    record: SwitchRecord,
+) -> None:
+    pack = SimulatedPack("jbd", cells=4, load=0.0)
+    async with bmslink.connect(pack.target) as device:
+        await leave(device, record)
+        left = by_hand.left_off(device.board, await device.identify())
+        assert list(left) == [Switch.CHARGE]
+
+
+async def test_the_kind_of_a_jk_is_sure_only_while_no_other_board_can_have_come() -> None:
+    """What is a delay on one variant calibrates the other."""
+    pack = SimulatedPack("jk02", cells=4, load=0.0)
+    async with bmslink.connect(pack.target) as device:
+        await device.identify()
+        driver = device.board.driver
+        assert isinstance(driver, JKStream)
+        driver.forget()  # it is asked anew
+        assert driver.info is None
+        assert driver.surely is not None
+        device.board.link.continuity.pauses += 1
+        assert driver.surely is None

@@ -204,7 +204,7 @@ async def apply(
     `VerifyError` (set back), `RollbackError` (not set back).
     """
     journal = journal or Journal()
-    with locked(journal.folder / "locks", lock_names(device, plan.identity)):
+    with device.offs.watched(), locked(journal.folder / "locks", lock_names(device, plan.identity)):
         async with device.conversation():
             return await _apply(device, plan, confirm, journal, command)
 

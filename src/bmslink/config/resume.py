@@ -74,7 +74,10 @@ async def resume(
     waive = require_waivers(waive)
     journal = journal or Journal()
     identity = await device.identify()
-    with locked(journal.folder / "locks", lock_names(device, identity)):
+    with (
+        device.offs.watched(),
+        locked(journal.folder / "locks", lock_names(device, identity)),
+    ):
         table = await settings_to_compare(journal, device, identity)
         cut = cut_off(journal, device, identity, table)
         if not cut:

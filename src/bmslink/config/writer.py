@@ -31,6 +31,7 @@ from bmslink.errors import (
 from bmslink.model import Identity
 from bmslink.protocols.common.settings_map import RawSettings, SettingsSnapshot, Slot
 from bmslink.storage.journal import JournalError
+from bmslink.switched_off import switches_on
 
 __all__ = ["patiently", "still_ours", "write_until_verified"]
 
@@ -184,6 +185,7 @@ async def _write_back_one(job: Job, address: int, aim: dict[int, bytes]) -> None
 
 
 async def _store(job: Job, slot: Slot, data: bytes, patience: float) -> None:
+    job.device.offs.require_none(switches_on(job.settings, slot.address, data))
     sent, held = job.sent, dict(job.held)
     job.sent = True
     job.held[slot.address] = data

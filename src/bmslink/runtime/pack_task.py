@@ -22,6 +22,7 @@ from bmslink.errors import BmsError
 from bmslink.link.turns import Preempted
 from bmslink.model import Identity, Reading, Switch
 from bmslink.places import Place
+from bmslink.runtime.acting.direct import send_offs, who_after
 from bmslink.runtime.acting.drill import Drill
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.feed import Feed
@@ -176,13 +177,23 @@ class ServedPack:
 
     async def act(self, wish: ActingWish, who: str) -> list[str]:
         """What a person wants of what acts here, and what came of it. An emergency stop goes before
-        everything else, as switching off does, and is read back."""
+        everything else, as switching off does, and is read back. Where nothing acts yet, its offs
+        leave before anything that may wait: a question, the disk, a drill that ends, a switch that
+        is being set by hand."""
         if wish.do != "stop":
             return await self._judge.do(wish, who)
         async with self.turns.off() as board:
-            if self.drilling is not None:
-                await self.drilling.over.wait()
-            done = await self._judge.stop(wish, who, await board.who())
+            acting = self._judge.acting
+            sent = await send_offs(board, acting.waive) if acting.actor is None else []
+            try:
+                if self.drilling is not None:
+                    await self.drilling.over.wait()
+                identity = await who_after(board, sent)
+                done = await self._judge.stop(wish, who, identity, sent)
+            except Exception:
+                if not sent:  # what acts did not send it
+                    await send_offs(board, acting.waive)
+                raise
         await self._judge.require_stopped()
         return done
 

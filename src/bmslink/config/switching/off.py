@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from bmslink.board import Board
@@ -73,21 +74,23 @@ class _Off:
 async def switch_off(
     device: Board, switch: Switch, waive: Collection[str], journal: Journal
 ) -> Outcome:
-    """Send it, write it down, and look what came of it; raises what `switch` raises."""
+    """Send it, write it down, and look what came of it; raises what `switch` raises. Threads write:
+    a disk that hangs keeps no other pack of this program waiting."""
+    device.offs.note(switch)
     off = await _prepare(device, switch, waive, journal)
     lost = ""
     try:
         await _send(device, off)
     except Refused as error:
-        transaction, _ = _write_down(device, off, journal)
+        transaction, _ = await asyncio.to_thread(_write_down, device, off, journal)
         if transaction is not None:
-            transaction.close("refused", why=str(error))
+            await asyncio.to_thread(transaction.close, "refused", why=str(error))
         raise
     except BmsError as error:
         if not off.sent:
             raise
         lost = f"The command got no usable answer ({error}) "
-    transaction, notes = _write_down(device, off, journal)
+    transaction, notes = await asyncio.to_thread(_write_down, device, off, journal)
     name = "" if transaction is None else transaction.id
     outcome = await seen(
         device, off.command, setting=off.setting, known=off.known, transaction=name, lost=lost
@@ -229,8 +232,11 @@ async def _close(
     if off.known is None:
         try:
             more["pack"] = pack_of(await device.identify())
-            notes = _marked(mark_off(journal, *_names(device), off.command.switch), off)
+            place, pack = _names(device)
+            count = await asyncio.to_thread(mark_off, journal, place, pack, off.command.switch)
+            notes = _marked(count, off)
         except BmsError:
             pass
-    untold = transaction.close(outcome.result, sentence=outcome.sentence, **more)
+    close = partial(transaction.close, outcome.result, sentence=outcome.sentence, **more)
+    untold = await asyncio.to_thread(close)
     return [*notes, untold] if untold else notes

@@ -68,11 +68,12 @@ async def switch(
     if handed.outcome is not None:
         return handed.outcome
     journal = journal or Journal()
-    if device.opened:
-        outcome = await _switch(device, command, waive, journal)
-    else:
-        async with device:
+    with device.offs.watched():
+        if device.opened:
             outcome = await _switch(device, command, waive, journal)
+        else:
+            async with device:
+                outcome = await _switch(device, command, waive, journal)
     return replace(outcome, notes=[handed.note, *outcome.notes]) if handed.note else outcome
 
 

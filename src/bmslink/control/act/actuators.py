@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from bmslink.board import Board
@@ -70,12 +71,16 @@ class _Try:
     """All of it is out."""
     step: WriteCommand[Any] | None = None
 
-    def leaving(self) -> None:
-        self.left = True
+    def watched(
+        self, step: WriteCommand[Any], require: Callable[[], None] = lambda: None
+    ) -> WriteCommand[Any]:
+        """The step, which says when it leaves, and does not where `require` raises then."""
 
-    def watched(self, step: WriteCommand[Any]) -> WriteCommand[Any]:
-        """The step, which says when it leaves."""
-        self.step = replace(step, leaving=self.leaving)
+        def leaving() -> None:
+            require()
+            self.left = True
+
+        self.step = replace(step, leaving=leaving)
         return self.step
 
     def told(self, *, acknowledged: bool | None = None, error: str = "") -> Sent:
@@ -122,12 +127,14 @@ class BoardActuator:
     async def off(self, deadline: float) -> Sent:
         """One try, which ends at `deadline` (monotonic seconds); what has not left by then never
         does. Does not raise `BmsError`."""
+        self._device.offs.note(self._switch)
         return await self._try(self._off, deadline)
 
     async def on(self, deadline: float, against: Callable[[], str] = lambda: "") -> Sent:
         """The same for on, to the board that was there when this was prepared and to no other.
         `against` is asked in the moment before it leaves."""
-        return await self._try(lambda run: self._on(run, against), deadline)
+        with self._device.offs.watched():
+            return await self._try(lambda run: self._on(run, against), deadline)
 
     async def state(self) -> bool | None:
         """How the board shows the switch now; `None`: it does not say, or nothing can be read."""
@@ -182,7 +189,8 @@ class BoardActuator:
         async def make() -> WriteCommand[Any]:
             step = await frames.on()
             _require_wanted(against)
-            return run.watched(step)
+            on = [self._switch, *(switch for switch, on in step.others.items() if on)]
+            return run.watched(step, partial(self._device.offs.require_none, on))
 
         return await self._device.order(make)
 
@@ -200,7 +208,9 @@ class BoardActuator:
         async with self._device.writing(waits=False):
             image = await self._device.fetch(setting.slots)
             _require_wanted(against)
-            step = run.watched(frames.bit_step(image, on=on))
+            wanted = [self._switch] if on else []
+            require = partial(self._device.offs.require_none, wanted)
+            step = run.watched(frames.bit_step(image, on=on), require)
             return await self._device.driver.perform(replace(step, once=True))
 
     async def _current(self) -> SwitchFrames:

@@ -19,6 +19,7 @@ from bmslink.control.decide.policy import PolicySet
 from bmslink.control.decide.release import lets_go
 from bmslink.errors import GateError
 from bmslink.model import Identity, Reading, Switch
+from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.acting.limit_sinks import LimitSinks
 from bmslink.runtime.acting.pack_actor import Note, PackActor, TellActing
 from bmslink.runtime.acting.people import ActingWish
@@ -227,8 +228,11 @@ class ActingSide:
         go on meanwhile. `None`: nothing that acts here can send it, or nothing went out."""
         if self._pack is None or switch.value not in self._pack.actor.mandate.able:
             return None
-        self.ask(PersonOff(switch.value, who))
-        return await self._shown(switch, on=False)
+        asked = False
+        with contained(self._pack.actor.withdraw):  # then the other road is left
+            self.ask(PersonOff(switch.value, who))
+            asked = True
+        return await self._shown(switch, on=False) if asked else None
 
     async def person_on(self, switch: Switch, who: str) -> Outcome:
         """The same for on. Raises `GateError` where it is held off."""

@@ -147,15 +147,15 @@ def switching_on(device: Board, identity: Identity, switch: Switch) -> Iterator[
     try:
         if why := held_off(device, identity, [switch]).get(switch):
             raise refuse(f"Nothing was sent. {why}", "held")
-        yield partial(_freed, key, switch)
+        yield partial(_freed, key, identity, switch)
     finally:
         os.close(lock)
 
 
-def _freed(key: str, switch: Switch) -> str:
-    """A person's off is over."""
+def _freed(key: str, identity: Identity, switch: Switch) -> str:
+    """A person's off of this board is over; that of another one at its place is not."""
     store = LedgerStore(key)
-    ledger = store.load(0.0).ledger
+    ledger, _ = ledger_of(store.load(0.0).ledger, identity, 0.0)
     record = ledger.record(switch)
     if not record.person:
         return ""

@@ -11,17 +11,22 @@ from typing import Any, NamedTuple
 
 from bmslink.board import Board
 from bmslink.config.switching.frames import SwitchFrames, send_once
-from bmslink.errors import BmsError, VerifyError
+from bmslink.errors import BmsError, GateError, VerifyError
 from bmslink.model import Identity, Switch
 from bmslink.runtime.acting.acting_side import ActingSide
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.shown import not_read_back, nothing_known, shown_in_words, still_on
 from bmslink.storage.journal import Journal, JournalError
 
-__all__ = ["DoneDirectly", "do_directly"]
+__all__ = ["DoneDirectly", "begin_for_stop", "do_directly", "send_offs", "who_after"]
 
 _WITHIN = 12.0
 """How long a stop may take until all of it is read back, s: a slow board is read in 3 s."""
+_LEFT = 4.0
+"""How much of that is left at least where others had the pack, s."""
+_WAITS = 30.0
+"""How long a stop whose offs are out waits for others who have the pack, s: switching on by hand
+takes as long until it is read back."""
 _APART = 0.5
 """s between two looks at the board."""
 
@@ -56,14 +61,15 @@ async def do_directly(
             told.append(text)
 
     until = asyncio.get_running_loop().time() + _WITHIN
-    sent = await _at_once(board, waive, progress) if wish.do == "stop" else []
+    sent = await send_offs(board, waive, progress) if wish.do == "stop" else []
     target = str(board.target)
     side = ActingSide(
         board, "", "", enforce=False, interval=1.0, note=note, tell=tell, target=target, waive=waive
     )
     try:
-        identity = await _who(board, sent)
-        await side.begin_for_people(identity)
+        identity = await who_after(board, sent)
+        await begin_for_stop(side, identity, sent)
+        until = max(until, asyncio.get_running_loop().time() + _LEFT)
         done = await side.do(wish, who, identity)
         if wish.do == "stop":
             await _verify(board, side, until, progress)
@@ -80,8 +86,8 @@ async def do_directly(
     return DoneDirectly([*done, *told], status)
 
 
-async def _at_once(
-    board: Board, waive: Collection[str], progress: Callable[[str], None]
+async def send_offs(
+    board: Board, waive: Collection[str], progress: Callable[[str], None] = lambda text: None
 ) -> list[str]:
     """Send every off that can be sent, once, before it is asked who answers: off is right for every
     board. What comes after sends it again, reads it back and remembers it. What may have left."""
@@ -94,6 +100,7 @@ async def _at_once(
             if frames.bit:
                 continue  # its neighbours must be read first
             step = await frames.off(lambda switch: None)
+            board.offs.note(switch)
             sent.append(str(switch))
             await send_once(board, step, advising=False)
     if sent:
@@ -101,7 +108,30 @@ async def _at_once(
     return sent
 
 
-async def _who(board: Board, sent: Collection[str]) -> Identity:
+async def begin_for_stop(side: ActingSide, identity: Identity, sent: Collection[str]) -> None:
+    """Begin for people. Whoever has the pack (a switch that is set by hand, a drill) is waited for
+    a while where offs were `sent` already. Raises `VerifyError` where it stays so, and what
+    `begin_for_people` raises where nothing was sent."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _WAITS
+    while True:
+        try:
+            return await side.begin_for_people(identity)
+        except GateError as error:
+            if not sent:
+                raise
+            if loop.time() >= until:
+                why = str(error).removeprefix("Nothing was sent. ")
+                raise VerifyError(
+                    f"Off was sent ({', '.join(sent)}), and it is not remembered as an emergency "
+                    f"stop: {why} Look at the pack, end that program, and stop it again."
+                ) from error
+        await asyncio.sleep(_APART)
+
+
+async def who_after(board: Board, sent: Collection[str]) -> Identity:
+    """Who answers after these were switched off. Raises what asking raises; `VerifyError` where
+    something was sent."""
     try:
         return await board.who()
     except BmsError as error:

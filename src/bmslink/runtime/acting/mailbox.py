@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +37,8 @@ _LOOK = 0.25
 """s between two looks into the folder."""
 _PATIENCE = 5.0
 """How long an answer may take, s."""
+_MOMENT = 0.3
+"""How long one look at the disk may take, s: it may hang, and an off waits."""
 _SHOWS = 15.0
 """How long a board may take to show a switch, s."""
 _OLDEST = 10.0
@@ -117,14 +120,14 @@ async def ask_run(
         if briefly(post, patience) is None:
             raise NotTaken(f"The disk that holds {folder} hangs.")
         found = await _reply_in(reply, patience)
-        if found is None and (taken := not letter.exists()):
+        if found is None and (taken := briefly(lambda: not letter.exists(), _MOMENT) or False):
             found = await _reply_in(reply, _PATIENCE)
     except OSError as error:
         raise NotTaken(f"{folder} cannot be used ({error.strerror or error}).") from error
     finally:
         for file in (letter, reply):
             with suppress(OSError):
-                file.unlink()
+                briefly(file.unlink, _MOMENT)
     if found is None and taken:
         raise LinkTimeout(f"The `control run` that has {target} took it, and does not answer.")
     if found is None:
@@ -140,7 +143,9 @@ async def _reply_in(file: Path, patience: float) -> _Reply | None:
     until = asyncio.get_running_loop().time() + patience
     while asyncio.get_running_loop().time() < until:
         with suppress(FileNotFoundError, msgspec.MsgspecError, ValueError):
-            return msgspec.json.decode(read_bounded(file, _LARGEST, "answer"), type=_Reply)
+            data = briefly(partial(read_bounded, file, _LARGEST, "answer"), _MOMENT)
+            if data is not None:
+                return msgspec.json.decode(data, type=_Reply)
         await asyncio.sleep(_LOOK / 5)
     return None
 
@@ -160,7 +165,8 @@ async def switch_by_run(
         pass
     until = asyncio.get_running_loop().time() + shows
     while asyncio.get_running_loop().time() < until:
-        if ((_switches(target) or {}).get(wish.switch.value) or {}).get("shown") is wish.on:
+        found = briefly(partial(_switches, target), _MOMENT) or {}
+        if (found.get(wish.switch.value) or {}).get("shown") is wish.on:
             return True
         await asyncio.sleep(_LOOK)
     return False

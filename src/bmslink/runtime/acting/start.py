@@ -167,8 +167,10 @@ class EnforcedPack:
 
     async def close(self) -> None:
         """The end. Switches stay as they are."""
-        await self.actor.close()
-        os.close(self.lock)
+        try:
+            await self.actor.close()
+        finally:
+            os.close(self.lock)
 
 
 async def begin_acting(
@@ -204,7 +206,7 @@ async def begin_acting(
         if standing.enforced is None:
             return standing
         policies = parse_policies(standing.enforced, Path(path))
-    lock = await asyncio.to_thread(lock_acting, key)
+    lock = await _lock_apart(key)
     if lock is None:
         said = f"Another program on this machine acts on {key}: here its policies only watch."
         return standing._replace(enforced=None, shadow=True, text=said, alarm=True)
@@ -275,6 +277,21 @@ def _unable(unable: Any, able: frozenset[str]) -> Iterator[str]:
     for name in ("charge", "discharge"):
         if name not in able:
             yield f"{name} is protected by limits only: {unable.get(name, 'no such switch')}"
+
+
+async def _lock_apart(key: str) -> int | None:
+    """The same, while others go on. Who is cancelled meanwhile does not hold it."""
+    taking = asyncio.ensure_future(asyncio.to_thread(lock_acting, key))
+    try:
+        return await asyncio.shield(taking)
+    except asyncio.CancelledError:
+        taking.add_done_callback(_let_go)
+        raise
+
+
+def _let_go(taking: asyncio.Future[int | None]) -> None:
+    if not taking.cancelled() and (lock := taking.result()) is not None:
+        os.close(lock)
 
 
 def lock_acting(key: str) -> int | None:

@@ -21,6 +21,7 @@ from bmslink.control.decide.policy import Mode, PolicySet
 from bmslink.errors import GateError, TargetError
 from bmslink.model import Identity, Reading
 from bmslink.runtime.acting.acting_side import ActingSide
+from bmslink.runtime.acting.direct import begin_for_stop
 from bmslink.runtime.acting.limit_sinks import CommandSink, LimitSinks
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.shown import nothing_known, require_read_back
@@ -175,12 +176,16 @@ class PackJudge:
             if not acted:
                 await self.acting.rest()
 
-    async def stop(self, wish: ActingWish, who: str, identity: Identity) -> list[str]:
-        """All off on the board that answers now, until a reset. Raises as `do`. What is sent is on
+    async def stop(
+        self, wish: ActingWish, who: str, identity: Identity, sent: Collection[str]
+    ) -> list[str]:
+        """All off on the board that answers now, until a reset. `sent`: what was switched off
+        already. Raises as `do`, and `VerifyError` where it cannot be remembered. What is sent is on
         its way then; `require_stopped` waits for its effect."""
         if self._identity is not identity:  # perhaps another board than the policies know
             self.acting.meet()
             await self.acting.begin(identity)
+        await begin_for_stop(self.acting, identity, sent)
         return await self.acting.do(wish, who, identity)
 
     async def require_stopped(self) -> None:
