@@ -37,6 +37,7 @@ ORDER = (
     "transports",
     "protocols",
     "packs",
+    "switched_off",
     "target",
     "places",
     "registry",
