@@ -134,8 +134,10 @@ class JKStream(Driver[JK02Frame]):
     def surely(self) -> Mapping[str, Any] | None:
         """The same also while it is asked anew, as long as no other board can have taken its place:
         switching off does not wait for that answer."""
+        if (known := self.info) is not None:
+            return known
         if self._said is None or self._said[1] != self.link.breaks:
-            return self.info
+            return None
         return self._said[0].values
 
     async def meet(self) -> None:
