@@ -29,7 +29,8 @@ OFFLINE = {
 OWN = {
     "scan",  # it looks for packs: its --timeout and --protocol say how
     "serve", "service status", "service reload", "service stop", "service install",
-    "service lend", "service release",
+    "service lend", "service release", "service test-alerts",
+    "history", "events",  # of a service
 }  # fmt: skip
 
 

@@ -80,8 +80,8 @@ class Tape:
         return bool(self._requests)
 
     def time(self, index: int) -> float | None:
-        """When a part was said, or a request was made."""
-        time = self._times[index]
+        """When a part was said, or a request was made; `None` at the end, and where it has none."""
+        time = self._times[index] if index < len(self._times) else nan
         return None if isnan(time) else time
 
     @property
