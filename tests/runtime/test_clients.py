@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from asgi_support import ask
@@ -18,6 +19,7 @@ from bmslink.errors import GateError, LinkClosed, VerifyError
 from bmslink.link.transport import parse_target
 from bmslink.model import Switch
 from bmslink.protocols.jk.jk02.stream import JKStream
+from bmslink.runtime.acting.drill import Drill
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.api.app import make_app
 from bmslink.runtime.clients.client_job import ClientJob
@@ -133,6 +135,15 @@ async def test_a_board_whose_switches_nobody_can_set_is_not_called_off() -> None
         assert end["kind"] == GateError.__name__
         assert end["error"].startswith("Nothing was sent: charge and discharge")
         assert house.status()["acting"]["stopped"] is None
+
+
+async def test_a_drill_that_a_disk_keeps_from_ending_keeps_no_stop() -> None:
+    pack = SimulatedPack("jbd", cells=4)
+    async with served(pack.target) as house:
+        house.drilling = cast(Drill, SimpleNamespace(over=asyncio.Event(), abandon=lambda: None))
+        async with asyncio.timeout(20):
+            assert "done" in (await act(house, "stop"))[-1]
+        assert switches(pack) == (False, False)
 
 
 async def test_what_does_not_read_back_as_off_is_said() -> None:

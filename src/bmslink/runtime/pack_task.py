@@ -48,6 +48,8 @@ _COMMAND = 900.0
 """The same for one command; a change that is written and proven takes a minute or two."""
 _PATIENCE = 3.0
 """How long a command waits for a link that is being opened, s."""
+_DRILL_ENDS = 5.0
+"""How long a stop waits for the end of a drill, whose offs are its own, s: a disk may keep it."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 """s before a pack starts anew after a mistake of ours, and before a silent one is asked again where
 others wait for the same line."""
@@ -187,7 +189,8 @@ class ServedPack:
             sent = await send_offs(board, acting.waive) if acting.actor is None else []
             try:
                 if self.drilling is not None:
-                    await self.drilling.over.wait()
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self.drilling.over.wait(), _DRILL_ENDS)
                 identity = await who_after(board, sent)
                 done = await self._judge.stop(wish, who, identity, sent)
             except Exception:
