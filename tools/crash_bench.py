@@ -282,7 +282,8 @@ class _Program:
         actor = self.side.actor
         able = frozenset(bench.names) if actor is None else actor.mandate.able
         for name in able & frozenset(bench.names):
-            held = bench.demand.get(name, Demand.FREE) >= Demand.OPEN and bench.approved
+            acts = actor is None or name in actor.mandate.actuators  # policies: not on balancing
+            held = acts and bench.demand.get(name, Demand.FREE) >= Demand.OPEN and bench.approved
             if (held or bench.stop or name in bench.person) and bench.shows(name):
                 bench.broke("A3", f"{name} is on five polls after the restart, and held")
 

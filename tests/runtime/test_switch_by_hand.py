@@ -24,7 +24,6 @@ from bmslink.control.act.store import LedgerStore
 from bmslink.control.files import parse_policies
 from bmslink.errors import GateError
 from bmslink.model import Command, Switch
-from bmslink.protocols.jk.jk02.stream import JKStream
 from bmslink.runtime.acting import by_hand, direct, mailbox
 from bmslink.runtime.acting.acting_side import ActingSide
 from bmslink.runtime.acting.direct import do_directly
@@ -332,17 +331,3 @@ async def test_setting_back_leaves_off_what_policies_or_a_person_switched_off(
         await leave(device, record)
         left = by_hand.left_off(device.board, await device.identify())
         assert list(left) == [Switch.CHARGE]
-
-
-async def test_the_kind_of_a_jk_is_sure_only_while_no_other_board_can_have_come() -> None:
-    """What is a delay on one variant calibrates the other."""
-    pack = SimulatedPack("jk02", cells=4, load=0.0)
-    async with bmslink.connect(pack.target) as device:
-        await device.identify()
-        driver = device.board.driver
-        assert isinstance(driver, JKStream)
-        driver.forget()  # it is asked anew
-        assert driver.info is None
-        assert driver.surely is not None
-        device.board.link.continuity.pauses += 1
-        assert driver.surely is None

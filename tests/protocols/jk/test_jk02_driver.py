@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import bmslink
 from bmslink.errors import FrameError, LinkTimeout
 from bmslink.link.capture import open_capture
 from bmslink.link.link import Link
@@ -15,6 +16,8 @@ from bmslink.protocols.base import Options
 from bmslink.protocols.common.fields import build, parse
 from bmslink.protocols.jk.jk02.driver import JK02, JK02Frame, JK02Framer, record
 from bmslink.protocols.jk.jk02.layouts import CELL_INFO, PAYLOAD
+from bmslink.protocols.jk.jk02.stream import JKStream
+from bmslink.testing import SimulatedPack
 from scripted import ScriptedTransport
 from support import FIXTURES, virtual_run
 
@@ -264,3 +267,17 @@ def test_a_jk04_board_is_named_when_it_is_opened() -> None:
             await driver.start()
 
     run(lambda board, frame: board.say(answer), test)
+
+
+async def test_the_kind_of_a_jk_is_sure_only_while_no_other_board_can_have_come() -> None:
+    """What is a delay on one variant calibrates the other."""
+    pack = SimulatedPack("jk02", cells=4, load=0.0)
+    async with bmslink.connect(pack.target) as device:
+        await device.identify()
+        driver = device.board.driver
+        assert isinstance(driver, JKStream)
+        driver.forget()  # it is asked anew
+        assert driver.info is None
+        assert driver.surely is not None
+        device.board.link.continuity.pauses += 1
+        assert driver.surely is None
