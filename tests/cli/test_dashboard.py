@@ -22,6 +22,7 @@ from dashboard_support import (
     tripped,
     watched,
 )
+from drawn_readings import READINGS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -411,30 +412,9 @@ def test_snapshots(size):
     assert snapshot(size) == snapshot_file(size).read_text()
 
 
-numbers = st.none() | st.floats(-1e6, 1e6, allow_nan=False)
-switches = st.none() | st.booleans()
-
-
 @settings(deadline=None, max_examples=40)
 @given(
-    reading=st.builds(
-        Reading,
-        voltage=numbers,
-        current=numbers,
-        soc=numbers,
-        soh=numbers,
-        remaining_capacity=numbers,
-        full_capacity=numbers,
-        cell_voltages=st.lists(st.none() | st.floats(0, 66), max_size=48).map(tuple),
-        temperatures=st.dictionaries(st.text(max_size=9), numbers, max_size=9),
-        balancing_cells=st.none() | st.lists(st.integers(1, 48), max_size=5).map(tuple),
-        charge_switch=switches,
-        charging_allowed=switches,
-        alarms=st.lists(st.sampled_from(Condition), max_size=40).map(tuple),
-        faults=st.lists(st.sampled_from(Condition), max_size=40).map(tuple),
-        uptime=st.none() | st.floats(0, 1e10),
-        raw=st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=3),
-    ),
+    reading=READINGS,
     size=st.tuples(st.integers(1, 130), st.integers(1, 50)),
     tab=st.sampled_from([*TABS, ""]),
     g=st.sampled_from([t.UNICODE, t.ASCII]),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from drawn_readings import READINGS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -249,35 +250,9 @@ def test_conditions_nobody_asked_for_are_unknown_and_not_none(g):
     assert t.conditions(said, g).plain == "alarm: cell_delta"
 
 
-numbers = st.none() | st.floats(-1e6, 1e6, allow_nan=False)
-switches = st.none() | st.booleans()
-
-
 @settings(deadline=None, max_examples=60)
 @given(
-    reading=st.builds(
-        Reading,
-        voltage=numbers,
-        current=numbers,
-        soc=numbers,
-        soh=numbers,
-        remaining_capacity=numbers,
-        full_capacity=numbers,
-        nominal_capacity=numbers,
-        cycles=st.none() | st.integers(0, 1 << 32),
-        cell_voltages=st.lists(st.none() | st.floats(0, 66), max_size=48).map(tuple),
-        temperatures=st.dictionaries(
-            st.text(max_size=9).filter(lambda name: "None" not in name), numbers, max_size=9
-        ),
-        balancing_active=switches,
-        balancing_cells=st.none() | st.lists(st.integers(1, 48), max_size=5).map(tuple),
-        charge_switch=switches,
-        charging_allowed=switches,
-        alarms=st.lists(st.sampled_from(Condition), max_size=40).map(tuple),
-        faults=st.lists(st.sampled_from(Condition), max_size=40).map(tuple),
-        uptime=st.none() | st.floats(0, 1e10),
-        raw=st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=3),
-    ),
+    reading=READINGS,
     g=st.sampled_from([t.UNICODE, t.ASCII]),
 )
 def test_any_reading_can_be_shown(reading, g):

@@ -14,6 +14,7 @@ import pytest
 from test_serial import pty
 
 from bmslink.errors import PortBusy
+from bmslink.storage.processes import is_running
 from bmslink.transports import port_owner as holders
 from bmslink.transports import serial as ports
 from wires import failure, opened
@@ -148,7 +149,7 @@ def test_programs_of_other_users_are_alive(monkeypatch):
         raise PermissionError
 
     monkeypatch.setattr(os, "kill", denied)
-    assert holders._lives(1)
+    assert is_running(1)
 
 
 @pytest.mark.parametrize(

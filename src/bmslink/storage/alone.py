@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 from bmslink.storage.chain import open_regular, take
 from bmslink.storage.journal import journal_path
 
-__all__ = ["alone", "hold_lock", "is_running", "lock_file", "open_lock"]
+__all__ = ["alone", "hold_lock", "lock_file", "open_lock"]
 
 _AGAIN = 0.05
 """s between two looks whether it is free."""
@@ -76,17 +75,4 @@ def _taken(handle: int) -> bool:
         take(handle)
     except OSError:
         return False
-    return True
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process runs on this computer, as far as one may know."""
-    if sys.platform == "win32" or pid <= 0:
-        return pid > 0
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # somebody else's
-        return True
     return True

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from bmslink.storage.processes import is_running
+
 __all__ = ["holders", "is_pty", "lock_holder", "marked"]
 
 DIRECTORIES = ("/run/lock", "/var/lock", "/var/spool/lock", "/var/spool/uucp")
@@ -96,7 +98,7 @@ def lock_holder(path: str) -> str | None:
     device = str(Path(path).resolve())
     for file in _lock_files(path):
         claim = _read(file)
-        if claim is None or claim[0] == os.getpid() or not _lives(claim[0]):
+        if claim is None or claim[0] == os.getpid() or not is_running(claim[0]):
             continue
         pid, program = claim
         links = _open_files(_PROCESSES / str(pid))
@@ -105,16 +107,6 @@ def lock_holder(path: str) -> str | None:
         shown = "".join(c for c in _name(pid) or program if c.isprintable())
         return f"{shown or 'a program'} (pid {pid})"
     return None
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # somebody else's
-        return True
-    return True
 
 
 @contextmanager

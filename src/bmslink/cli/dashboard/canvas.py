@@ -27,7 +27,7 @@ class PlainText(LineFilter):
 
 
 class Canvas(Widget, can_focus=True):
-    """Shows lines; tells clicks by what stands there, and the wheel as keys."""
+    """Shows lines; tells clicks by what is shown there, and the wheel as keys."""
 
     DEFAULT_CSS = "Canvas { width: 100%; height: 100%; }"
 

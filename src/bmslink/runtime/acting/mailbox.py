@@ -24,9 +24,9 @@ from bmslink.places import Place, recorded_place, where
 from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.shown import require_read_back
-from bmslink.storage.alone import is_running
 from bmslink.storage.atomic import read_bounded, replace_file
 from bmslink.storage.briefly import briefly
+from bmslink.storage.processes import is_running
 
 __all__ = ["NotTaken", "RunAt", "ask_run", "read_mail", "run_at", "run_of", "switch_by_run"]
 

@@ -10,9 +10,10 @@ from bmslink.errors import FrameError, LinkTimeout, Refused
 from bmslink.model import Identity
 from bmslink.places import Place, where
 from bmslink.protocols.common.settings_map import SettingsSnapshot
-from bmslink.runtime.judging.pack_judge import PackJudge, Tell
+from bmslink.runtime.judging.pack_judge import PackJudge
 from bmslink.runtime.judging.pack_memory import PackMemory, cut_off_text, who_answers
 from bmslink.runtime.slow_set import changed_settings
+from bmslink.runtime.watching.conditions import Teller
 
 __all__ = ["KnownBoard"]
 
@@ -40,7 +41,7 @@ class KnownBoard:
         board: Board,
         memory: PackMemory,
         judge: PackJudge,
-        tell: Tell,
+        tell: Teller,
         *,
         accept: bool,
     ) -> None:

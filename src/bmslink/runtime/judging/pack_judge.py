@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from bmslink.board import Board
 from bmslink.control.audit import Audit, Budget
@@ -35,28 +35,14 @@ from bmslink.runtime.judging.pack_memory import (
 from bmslink.runtime.judging.pack_policies import PackPolicies, PolicyListener, goes_on
 from bmslink.runtime.pack_turns import PackTurns
 from bmslink.runtime.service_file import PackPlan
+from bmslink.runtime.watching.conditions import Teller
 
-__all__ = ["PackJudge", "Tell"]
+__all__ = ["PackJudge"]
 
 _ALARMS = ("trip", "latch")
 _LASTING = ("tripped", "latched")
 _PATIENCE = 3.0
 """How long an on waits for a link that is being opened, s."""
-
-
-class Tell(Protocol):
-    """Publishes an event of the pack."""
-
-    def __call__(
-        self,
-        what: str,
-        text: str,
-        *,
-        alarm: bool = False,
-        key: str = "",
-        over: bool = False,
-        **data: Any,
-    ) -> None: ...
 
 
 class PackJudge:
@@ -68,7 +54,7 @@ class PackJudge:
         memory: PackMemory,
         disk: PackDisk,
         feed: Feed,
-        tell: Tell,
+        tell: Teller,
         board: Board,
         turns: PackTurns,
     ) -> None:
@@ -334,7 +320,7 @@ def _sinks(plan: PackPlan) -> LimitSinks:
 class _Beside:
     """Hears what a changed file would do, while the one that was approved acts."""
 
-    def __init__(self, tell: Tell) -> None:
+    def __init__(self, tell: Teller) -> None:
         self._tell = tell
 
     def decided(self, decision: Decision, *, changed: bool, new: bool, moved: bool) -> None:
