@@ -30,7 +30,7 @@ from bmslink.runtime.health import PackHealth, PackState, cause_of, link_counter
 from bmslink.runtime.judging.known_board import KnownBoard
 from bmslink.runtime.judging.pack_judge import PackJudge
 from bmslink.runtime.judging.pack_memory import PackDisk, PackMemory
-from bmslink.runtime.pack_loop import follow, in_time
+from bmslink.runtime.pack_loop import BetweenPolls, follow, in_time
 from bmslink.runtime.pack_turns import Aside, PackTurns
 from bmslink.runtime.service_file import PackPlan
 from bmslink.runtime.slow_set import SlowSet
@@ -89,6 +89,7 @@ class ServedPack:
         self._judge = PackJudge(plan, memory, disk, feed, self.tell, board, self.turns)
         self.known = KnownBoard(plan.name, board, memory, self._judge, self.tell, accept=accept)
         """Which board it has."""
+        self._beginning = BetweenPolls(self._judge.begin_acting)
         self._slow = SlowSet(plan.slow_interval, plan.target)
         self._silent = 0
         self._random = random.Random(plan.target)
@@ -186,7 +187,8 @@ class ServedPack:
             return await self._judge.do(wish, who)
         async with self.turns.off() as board:
             acting = self._judge.acting
-            sent = await send_offs(board, acting.waive) if acting.actor is None else []
+            acts = acting.acts_on(board.known if board.certain else None)
+            sent = [] if acts else await send_offs(board, acting.waive)
             try:
                 if self.drilling is not None:
                     with suppress(TimeoutError):
@@ -230,6 +232,12 @@ class ServedPack:
 
     async def run(self) -> None:
         """Until cancelled."""
+        try:
+            await self._run()
+        finally:
+            await self._beginning.end()
+
+    async def _run(self) -> None:
         pause = _FIRST_PAUSE
         while True:
             begun = self.turned = asyncio.get_running_loop().time()
@@ -307,7 +315,7 @@ class ServedPack:
         """What goes between two polls."""
         if self.known.met and not self.known.other and not self._silent:
             with suppress(BmsError):  # the next poll says what is wrong
-                await self._judge.begin_acting()
+                await self._beginning.step()
         await self._look_slowly()
 
     async def _look_slowly(self) -> None:

@@ -116,17 +116,30 @@ async def begin_for_stop(side: ActingSide, identity: Identity, sent: Collection[
     until = loop.time() + _WAITS
     while True:
         try:
-            return await side.begin_for_people(identity)
+            async with asyncio.timeout_at(until):
+                return await side.begin_for_people(identity)
+        except TimeoutError as error:
+            if isinstance(error, BmsError):
+                raise
+            raise _forgotten(sent, "its disk does not answer. Look at the pack") from error
         except GateError as error:
             if not sent:
                 raise
             if loop.time() >= until:
                 why = str(error).removeprefix("Nothing was sent. ")
-                raise VerifyError(
-                    f"Off was sent ({', '.join(sent)}), and it is not remembered as an emergency "
-                    f"stop: {why} Look at the pack, end that program, and stop it again."
-                ) from error
+                why = f"{why} Look at the pack, end that program"
+                raise _forgotten(sent, why) from error
         await asyncio.sleep(_APART)
+
+
+def _forgotten(sent: Collection[str], why: str) -> BmsError:
+    """A stop that cannot be kept, and what to do then."""
+    if not sent:
+        return GateError(f"Nothing was sent: {why}, and stop it again.")
+    return VerifyError(
+        f"Off was sent ({', '.join(sent)}), and it is not remembered as an emergency stop: {why}, "
+        "and stop it again."
+    )
 
 
 async def who_after(board: Board, sent: Collection[str]) -> Identity:

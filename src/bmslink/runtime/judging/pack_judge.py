@@ -168,9 +168,8 @@ class PackJudge:
         """All off on the board that answers now, until a reset. `sent`: what was switched off
         already. Raises as `do`, and `VerifyError` where it cannot be remembered. What is sent is on
         its way then; `require_stopped` waits for its effect."""
-        if self._identity is not identity:  # perhaps another board than the policies know
+        if not self.acting.acts_on(identity):
             self.acting.meet()
-            await self.acting.begin(identity)
         await begin_for_stop(self.acting, identity, sent)
         return await self.acting.do(wish, who, identity)
 
