@@ -59,5 +59,8 @@ async def test_a_disk_that_keeps_the_beginning_stops_no_poll_and_no_stop(
         assert bench.served.status()["age"] < 3.0
         stop = asyncio.create_task(bench.served.act(ActingWish(do="stop"), "anna"))
         await bench.until(lambda: not (bench.on("charge") or bench.on("discharge")), 1)
+        await bench.until(lambda: not bench.on("balance"), 2)  # one bit of a word
+        await asyncio.sleep(5)
+        assert bench.served.status()["age"] < 3.0
         with pytest.raises(VerifyError, match=r"Off was sent .* its disk does not answer"):
             await stop

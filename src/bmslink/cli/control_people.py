@@ -21,6 +21,11 @@ __all__ = ["emergency_stop", "override", "reset", "resume"]
 
 _TAKEN = 3.0
 """How long the service may take to say that it has the wish, s."""
+_RUN_TAKES = 5.0
+"""The same for a `control run`, s."""
+_MOMENT, _STOP_TAKEN = 0.3, 2.0
+"""For an emergency stop: how long the disk may take to say whether a run has the pack, and
+that run to take it, s. Then this program sends it itself."""
 Target = Annotated[str, typer.Argument(metavar="TARGET", help="The pack.")]
 Why = Annotated[str, typer.Option(metavar="TEXT", help="Why, for the journal.")]
 
@@ -127,7 +132,7 @@ async def _do(
 ) -> list[str]:
     from bmslink.errors import GateError, LinkTimeout, PortBusy
     from bmslink.runtime.acting.direct import do_directly
-    from bmslink.runtime.acting.mailbox import ask_run, run_of
+    from bmslink.runtime.acting.mailbox import ask_run, run_soon
     from bmslink.served_board import ServedBoard
     from bmslink.storage.journal import actor_name
 
@@ -138,9 +143,11 @@ async def _do(
     served = await _by_service(endpoint, wish)
     if served is not None:
         return served
-    if run_of(str(endpoint)):
+    stop = wish.do == "stop"
+    if run_soon(endpoint, _MOMENT if stop else _RUN_TAKES) is not None:
         try:
-            return await ask_run(str(endpoint), wish, who)
+            patience = _STOP_TAKEN if stop else _RUN_TAKES
+            return await ask_run(str(endpoint), wish, who, patience=patience)
         except LinkTimeout as error:
             session.say(str(error))
     try:
@@ -150,7 +157,7 @@ async def _do(
                 waive={"untested"} if untested else (), progress=session.say,
             )  # fmt: skip
     except (GateError, PortBusy) as error:
-        if wish.do != "stop":
+        if not stop:
             raise
         # whatever acts on it, even if it has left no status, is asked before this gives up
         try:

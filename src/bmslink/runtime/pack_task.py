@@ -189,16 +189,17 @@ class ServedPack:
             acting = self._judge.acting
             acts = acting.acts_on(board.known if board.certain else None)
             sent = [] if acts else await send_offs(board, acting.waive)
-            try:
-                if self.drilling is not None:
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(self.drilling.over.wait(), _DRILL_ENDS)
-                identity = await who_after(board, sent)
-                done = await self._judge.stop(wish, who, identity, sent)
-            except Exception:
-                if not sent:  # what acts did not send it
+        try:  # what follows may wait for a disk, and polls do not
+            if self.drilling is not None:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.drilling.over.wait(), _DRILL_ENDS)
+            identity = await who_after(board, sent)
+            done = await self._judge.stop(wish, who, identity, sent)
+        except Exception:
+            if not sent:  # what acts did not send it
+                async with self.turns.off():
                     await send_offs(board, acting.waive)
-                raise
+            raise
         await self._judge.require_stopped()
         return done
 

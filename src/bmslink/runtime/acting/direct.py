@@ -6,13 +6,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 from bmslink.board import Board
-from bmslink.config.switching.frames import SwitchFrames, send_once
+from bmslink.config.switching.frames import SwitchFrames, send_bit, send_once
 from bmslink.errors import BmsError, GateError, VerifyError
 from bmslink.model import Identity, Switch
+from bmslink.protocols.common.settings_map import RawSettings, WriteCommand
 from bmslink.runtime.acting.acting_side import ActingSide
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.shown import not_read_back, nothing_known, shown_in_words, still_on
@@ -27,6 +29,8 @@ _LEFT = 4.0
 _WAITS = 30.0
 """How long a stop whose offs are out waits for others who have the pack, s: switching on by hand
 takes as long until it is read back."""
+_BIT = 3.0
+"""How long reading and setting a word may take, s."""
 _APART = 0.5
 """s between two looks at the board."""
 
@@ -97,8 +101,9 @@ async def send_offs(
             break  # a stop that reaches no current is refused, and nothing is sent then
         with suppress(BmsError):
             frames = await SwitchFrames.find(board, switch, waive)
-            if frames.bit:
-                continue  # its neighbours must be read first
+            if frames.bit:  # its neighbours must be read first
+                await _bit_off(frames, sent)
+                continue
             step = await frames.off(lambda switch: None)
             board.offs.note(switch)
             sent.append(str(switch))
@@ -106,6 +111,20 @@ async def send_offs(
     if sent:
         progress(f"Off is sent: {', '.join(sent)}.")
     return sent
+
+
+async def _bit_off(frames: SwitchFrames, sent: list[str]) -> None:
+    """Switch off what is one bit of a word. What acts sends it again, so it is given up where
+    somebody else has the board's settings open for long."""
+
+    def make(image: RawSettings) -> WriteCommand[Any]:
+        frames.device.offs.note(frames.switch)
+        sent.append(str(frames.switch))
+        return replace(frames.bit_step(image, on=False), once=True)
+
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_BIT):
+            await send_bit(frames, make)
 
 
 async def begin_for_stop(side: ActingSide, identity: Identity, sent: Collection[str]) -> None:
