@@ -10,14 +10,12 @@ from a record that does not verify.
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -25,6 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bmslink.errors import BmsError, GateError
+from bmslink.storage.actors import acting_for, actor, actor_name
 from bmslink.storage.apart import apart
 from bmslink.storage.chain import ChainLine, add, open_regular, read_lines
 
@@ -170,7 +169,7 @@ class Journal:
                 target=target,
                 pack=dict(pack),
                 changes=list(changes),
-                **_actor(),
+                **actor(),
                 **why,
             )
         except JournalError as error:
@@ -375,39 +374,3 @@ def _damage_of(lines: Sequence[ChainLine]) -> str:
     if len(lines) > altered:
         told.append("records of the journal are missing")
     return " and ".join(told)
-
-
-_PEER: ContextVar[Mapping[str, Any] | None] = ContextVar("_PEER", default=None)
-"""For whom this program acts, where it is a service."""
-
-
-@contextmanager
-def acting_for(peer: Mapping[str, Any]) -> Iterator[None]:
-    """What begins inside is written down as asked for by this program: its `user` and `pid`, or its
-    `address`."""
-    token = _PEER.set(peer)
-    try:
-        yield
-    finally:
-        _PEER.reset(token)
-
-
-def actor_name() -> str:
-    """For whom this program acts now, in a word."""
-    return str(_actor()["user"]) or "somebody"
-
-
-def _actor() -> dict[str, Any]:
-    peer = _PEER.get()
-    if peer is None:
-        return {"user": _user()}
-    asked = peer.get("user") or peer.get("address") or peer.get("uid")
-    return {"user": str(asked or _user()), "peer": dict(peer)}
-
-
-def _user() -> str:
-    """Who it is, by the environment or (services and containers set none) by the system."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # an account without a name
-        return ""

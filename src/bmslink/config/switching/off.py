@@ -100,7 +100,7 @@ async def switch_off(
         let_go(kept.locks)
 
 
-async def _look(device: Board, off: _Off, journal: Journal, kept: _Kept, lost: str) -> Outcome:
+async def _look(device: Board, off: _Off, journal: Journal, kept: _OnDisk, lost: str) -> Outcome:
     """What came of it, read back and written down."""
     name = "" if kept.transaction is None else kept.transaction.id
     outcome = await seen(
@@ -197,7 +197,7 @@ def _names(device: Board, known: dict[str, Any] | None = None) -> tuple[str, dic
     return place_of(device.target), known or {"protocol": device.driver.name}
 
 
-class _Kept(NamedTuple):
+class _OnDisk(NamedTuple):
     """What is on the disk of an off that is being read back."""
 
     transaction: Transaction | None
@@ -207,22 +207,22 @@ class _Kept(NamedTuple):
     take it for a change that was cut off."""
 
 
-async def _keep(device: Board, off: _Off, journal: Journal) -> _Kept:
+async def _keep(device: Board, off: _Off, journal: Journal) -> _OnDisk:
     """Write it down, in a thread; a disk that hangs keeps no read-back from being made."""
     try:
         return await on_disk(partial(_write_down, device, off, journal), late=_too_late)
     except JournalError as error:
-        return _Kept(None, [_unwritten(off, error)], [])
+        return _OnDisk(None, [_unwritten(off, error)], [])
 
 
-def _too_late(kept: _Kept) -> None:
+def _too_late(kept: _OnDisk) -> None:
     """Its switch was read back long ago, and nobody ends the record but this."""
     let_go(kept.locks)
     if kept.transaction is not None:
         kept.transaction.close("unproven", sentence="The disk was too late to hear of the end.")
 
 
-def _write_down(device: Board, off: _Off, journal: Journal) -> _Kept:
+def _write_down(device: Board, off: _Off, journal: Journal) -> _OnDisk:
     """Right after the frame, with what is known by then; what cannot be written is a remark."""
     place, pack = _names(device, off.known)
     switch = str(off.command.switch)
@@ -231,7 +231,7 @@ def _write_down(device: Board, off: _Off, journal: Journal) -> _Kept:
     try:
         transaction = journal.begin(place, pack, [], switch=switch, on=False, others=off.others)
     except (JournalError, OSError) as error:
-        return _Kept(None, [_unwritten(off, error)], locks)
+        return _OnDisk(None, [_unwritten(off, error)], locks)
     try:
         notes = _marked(mark_off(journal, place, pack, off.command.switch), off)
     except (JournalError, OSError) as error:
@@ -239,8 +239,8 @@ def _write_down(device: Board, off: _Off, journal: Journal) -> _Kept:
             "If a change of this pack was cut off earlier, its record does not say that "
             f"{off.command.switch} is off now: {error}"
         )
-        return _Kept(transaction, [why], locks)
-    return _Kept(transaction, notes, locks)
+        return _OnDisk(transaction, [why], locks)
+    return _OnDisk(transaction, notes, locks)
 
 
 def _marked(count: int, off: _Off) -> list[str]:
