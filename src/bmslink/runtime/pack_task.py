@@ -18,7 +18,7 @@ from typing import Any
 from bmslink.board import Board
 from bmslink.config.outcome import Outcome
 from bmslink.control.decide.decision import Decision
-from bmslink.errors import BmsError
+from bmslink.errors import BmsError, FrameError, LinkTimeout, Refused
 from bmslink.link.turns import Preempted
 from bmslink.model import Identity, Reading, Switch
 from bmslink.places import Place
@@ -55,6 +55,9 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 others wait for the same line."""
 _SPREAD = 0.2
 """By how much pauses differ, so that what was lost together is not opened together."""
+_OLD = 2.0
+"""A command that reads for long lets one reading go between where the latest is older, s, and than
+the interval."""
 _SILENT = 2
 """After so many readings in a row without an answer a pack leaves the line to its companions."""
 
@@ -292,6 +295,16 @@ class ServedPack:
                 continue
             self.hear(reading, asyncio.get_running_loop().time())
             return reading
+
+    async def freshen(self) -> None:
+        """Inside of `turn`: one reading, where the latest is too old for policies that act."""
+        now = asyncio.get_running_loop().time()
+        fresh = self.heard is not None and now - self.heard < max(self.plan.interval, _OLD)
+        if fresh or not self.known.met:
+            return
+        with suppress(LinkTimeout, FrameError, Refused):  # the next question may be answered
+            reading = await self.board.read()
+            self.hear(reading, asyncio.get_running_loop().time())
 
     async def _stand_back(self) -> None:
         """A pack that stays silent asks less often where others wait for the same line."""
