@@ -189,7 +189,9 @@ class ServedPack:
             return await self._judge.do(wish, who)
         async with self.turns.off() as board:
             acting = self._judge.acting
-            sent = await send_offs(board, acting.waive) if acting.actor is None else []
+            waive = acting.waive | wish.waive
+            at_once = acting.actor is None or wish.untested  # what acts may not reach all
+            sent = await send_offs(board, waive) if at_once else []
             try:
                 if self.drilling is not None:
                     with suppress(TimeoutError):
@@ -198,7 +200,7 @@ class ServedPack:
                 done = await self._judge.stop(wish, who, identity, sent)
             except Exception:
                 if not sent:  # what acts did not send it
-                    await send_offs(board, acting.waive)
+                    await send_offs(board, waive)
                 raise
         await self._judge.require_stopped()
         return done

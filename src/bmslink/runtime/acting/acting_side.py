@@ -64,6 +64,7 @@ class ActingSide:
         self._tell, self._target, self._journal = tell, target, note
         self._turn, self._off_turn = turn, off_turn
         self._pack: EnforcedPack | None = None
+        self._waived = self.waive  # by what acts now
         self._task: asyncio.Task[None] | None = None
         self._next = 0.0
         self._unsure = False
@@ -118,10 +119,13 @@ class ActingSide:
             return found.enforced is not None and not found.shadow
         return False
 
-    async def _begin(self, identity: Identity, *, enforce: bool) -> bool:
+    async def _begin(
+        self, identity: Identity, *, enforce: bool, waive: frozenset[str] = frozenset()
+    ) -> bool:
+        self._waived = self.waive | waive
         found = await begin_acting(
             self._board, identity, self._text, self._path,
-            note=self._note(), tell=self._tell, interval=self._interval, waive=self.waive,
+            note=self._note(), tell=self._tell, interval=self._interval, waive=self._waived,
             sinks=self.sinks, turn=self._turn, off_turn=self._off_turn, enforce=enforce,
         )  # fmt: skip
         if isinstance(found, Standing):
@@ -151,11 +155,19 @@ class ActingSide:
         if self._pack is not None and decision is not None and not self._unsure:
             self._pack.actor.hear(decision, reading, now)
 
-    async def begin_for_people(self, identity: Identity) -> None:
-        """Begin without policies, for what people ask. Raises `GateError` where another program on
-        this machine acts on the pack, and what asking the board raises."""
+    async def begin_for_people(
+        self, identity: Identity, waive: frozenset[str] = frozenset()
+    ) -> None:
+        """Begin without policies, for what people ask; what acts already begins anew where it may
+        not switch what a person waives a check of. Raises `GateError` where another program on this
+        machine acts on the pack, and what asking the board raises."""
+        if self._pack is not None and not waive <= self._waived:
+            enforce = self.enforcing
+            await self.close()
+            if enforce:
+                await self._begin(identity, enforce=True, waive=waive)
         if self._pack is None:
-            await self._begin(identity, enforce=False)
+            await self._begin(identity, enforce=False, waive=waive)
         if self._pack is None:
             raise GateError("Nothing was sent. " + (self.standing.text if self.standing else ""))
 
@@ -167,7 +179,7 @@ class ActingSide:
         and nothing was sent, and what asking the board raises."""
         done: list[str] = []
         if wish.do == "stop":
-            await self.begin_for_people(identity)
+            await self.begin_for_people(identity, wish.waive)
             done += self._not_stopped()
         if wish.do == "reset":
             done += self._reset(wish, engine)
@@ -259,8 +271,11 @@ class ActingSide:
         )
 
     async def rest(self) -> None:
-        """Where no policy acts and nobody stopped the pack, nothing acts any more."""
-        if self._pack is not None and not self.enforcing and not self._stopped:
+        """Where no policy acts and nobody stopped the pack, nothing acts any more. What a stop was
+        let to switch, policies may not: they begin anew."""
+        if self._stopped:
+            return
+        if self._pack is not None and (not self.enforcing or self._waived != self.waive):
             await self.close()
 
     def status(self, engine: Engine | None = None) -> dict[str, Any]:

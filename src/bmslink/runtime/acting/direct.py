@@ -60,6 +60,7 @@ async def do_directly(
         if what == "acting" and alarm and data.get("change") in ("unable", "disk"):
             told.append(text)
 
+    waive = {*waive, *wish.waive}
     until = asyncio.get_running_loop().time() + _WITHIN
     sent = await send_offs(board, waive, progress) if wish.do == "stop" else []
     target = str(board.target)
@@ -68,7 +69,7 @@ async def do_directly(
     )
     try:
         identity = await who_after(board, sent)
-        await begin_for_stop(side, identity, sent)
+        await begin_for_stop(side, identity, sent, wish)
         until = max(until, asyncio.get_running_loop().time() + _LEFT)
         done = await side.do(wish, who, identity)
         if wish.do == "stop":
@@ -108,15 +109,17 @@ async def send_offs(
     return sent
 
 
-async def begin_for_stop(side: ActingSide, identity: Identity, sent: Collection[str]) -> None:
-    """Begin for people. Whoever has the pack (a switch that is set by hand, a drill) is waited for
+async def begin_for_stop(
+    side: ActingSide, identity: Identity, sent: Collection[str], wish: ActingWish
+) -> None:
+    """Begin for people, with all that the `wish` may switch. Whoever has the pack (a switch that is set by hand, a drill) is waited for
     a while where offs were `sent` already. Raises `VerifyError` where it stays so, and what
     `begin_for_people` raises where nothing was sent."""
     loop = asyncio.get_running_loop()
     until = loop.time() + _WAITS
     while True:
         try:
-            return await side.begin_for_people(identity)
+            return await side.begin_for_people(identity, wish.waive)
         except GateError as error:
             if not sent:
                 raise

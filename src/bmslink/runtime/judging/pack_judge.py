@@ -159,7 +159,7 @@ class PackJudge:
         try:
             return await self.acting.do(wish, who, self._identity, engine)
         finally:
-            if not acted:
+            if not acted or wish.do == "reset":
                 await self.acting.rest()
 
     async def stop(
@@ -171,7 +171,7 @@ class PackJudge:
         if self._identity is not identity:  # perhaps another board than the policies know
             self.acting.meet()
             await self.acting.begin(identity)
-        await begin_for_stop(self.acting, identity, sent)
+        await begin_for_stop(self.acting, identity, sent, wish)
         return await self.acting.do(wish, who, identity)
 
     async def require_stopped(self) -> None:
