@@ -273,7 +273,10 @@ class PackJobs:
         return {"done": done, "acting": self._pack.judge.acting_status()}
 
     def _told(self, outcome: Outcome, switch: Switch | None = None) -> Any:
-        """Its form, after everybody who listens was told of it, and of which settings or switch."""
+        """Its form, after everybody who listens was told of it, and of which settings or switch;
+        that there was nothing to do is no news."""
+        if outcome.result == "nothing":
+            return in_form(outcome)
         alarm = outcome.result in ("unknown", "unproven", "ignored")
         keys = [key for change in outcome.changes for key in change.keys]
         if switch is not None:

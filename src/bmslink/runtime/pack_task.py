@@ -167,6 +167,8 @@ class ServedPack:
         async with self.turns.give(state, why, _PATIENCE) as board:
             before = self.health.state, self.health.error
             self._set(state, why)
+            if any(other.turns.switching_off for other in self._on_my_line()):
+                self.off_asked.set()
             try:
                 yield board
             finally:
@@ -210,9 +212,17 @@ class ServedPack:
         the line gives it back at once."""
         if self.drilling is not None:
             self.drilling.abandon()
-        for other in self.neighbours():
-            if other.health.state == "lent" and other.place.same_line(self.place):
+        for other in self._on_my_line():
+            if other.health.state == "lent":
                 other.off_asked.set()
+
+    def _on_my_line(self) -> list[ServedPack]:
+        """The other packs that share its line."""
+        return [
+            other
+            for other in self.neighbours()
+            if other is not self and other.place.same_line(self.place)
+        ]
 
     @property
     def off_asked(self) -> asyncio.Event:
