@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,7 @@ async def test_policies_that_act_have_a_reading_in_the_middle_of_it(
         begun = loop.time()
         await took(board_at(parse_target("sim://jbd?seed=1")))
         times = [begun, *(at for at in heard if at > begun), loop.time()]
-        gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+        gaps = [later - earlier for earlier, later in pairwise(times)]
         # 2 s, one piece and one reading
         assert max(gaps) < 3.5, gaps
         assert loop.time() - begun > 3

@@ -271,11 +271,13 @@ class ActingSide:
         )
 
     async def rest(self) -> None:
-        """Where no policy acts and nobody stopped the pack, nothing acts any more. What a stop was
-        let to switch, policies may not: they begin anew."""
-        if self._stopped:
-            return
-        if self._pack is not None and (not self.enforcing or self._waived != self.waive):
+        """Where no policy acts and nobody stopped the pack, nothing acts any more."""
+        if self._pack is not None and not self.enforcing and not self._stopped:
+            await self.close()
+
+    async def narrow(self) -> None:
+        """After a stop: what it was let to switch, policies may not. They begin anew."""
+        if self._pack is not None and self._waived != self.waive and not self._stopped:
             await self.close()
 
     def status(self, engine: Engine | None = None) -> dict[str, Any]:

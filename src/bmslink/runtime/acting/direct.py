@@ -112,9 +112,9 @@ async def send_offs(
 async def begin_for_stop(
     side: ActingSide, identity: Identity, sent: Collection[str], wish: ActingWish
 ) -> None:
-    """Begin for people, with all that the `wish` may switch. Whoever has the pack (a switch that is set by hand, a drill) is waited for
-    a while where offs were `sent` already. Raises `VerifyError` where it stays so, and what
-    `begin_for_people` raises where nothing was sent."""
+    """Begin for people, with all that the `wish` may switch. Whoever has the pack (a switch that is
+    set by hand, a drill) is waited for a while where offs were `sent` already. Raises `VerifyError`
+    where it stays so, and what `begin_for_people` raises where nothing was sent."""
     loop = asyncio.get_running_loop()
     until = loop.time() + _WAITS
     while True:

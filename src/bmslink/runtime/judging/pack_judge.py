@@ -159,8 +159,9 @@ class PackJudge:
         try:
             return await self.acting.do(wish, who, self._identity, engine)
         finally:
-            if not acted or wish.do == "reset":
+            if not acted:
                 await self.acting.rest()
+            await self.acting.narrow()
 
     async def stop(
         self, wish: ActingWish, who: str, identity: Identity, sent: Collection[str]
