@@ -36,10 +36,10 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from bmslink.control.decide.policy import PolicySet
-from bmslink.control.files import load_policies
+from bmslink.control.files import load_policies, parse_policies
 from bmslink.errors import TargetError
 from bmslink.link.transport import Endpoint, parse_target, split_host
-from bmslink.packs import Interval, NamedPack, SlowInterval, config_files, find_pack, load_packs
+from bmslink.packs import Interval, NamedPack, SlowInterval, config_files, find_pack, parse_packs
 from bmslink.places import Place, where
 from bmslink.runtime.acting.limit_sinks import CommandSink
 from bmslink.runtime.service_sections import load_sections, section_remarks
@@ -92,13 +92,10 @@ class PolicyFile:
     @classmethod
     def load(cls, path: Path) -> PolicyFile:
         """Read it; raises `TargetError`."""
-        policies = load_policies(path)
-        try:
-            data = path.read_bytes()
-        except OSError as exc:
-            raise TargetError(f"{path} cannot be read: {exc.strerror or exc}.") from exc
-        text = data.decode("utf-8", "surrogateescape")
-        return cls(str(path), hashlib.sha256(data).hexdigest(), policies, text)
+        if not (text := read_text(path, "policy file")):
+            return cls(str(path), hashlib.sha256().hexdigest(), load_policies(path))
+        policies = parse_policies(text, path)  # what is approved is what is judged by
+        return cls(str(path), hashlib.sha256(text.encode()).hexdigest(), policies, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +228,9 @@ class _ServiceReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._document = Document(read_text(path, "bmslink.toml"), path)
-        self._packs = load_packs(path)
+        text = read_text(path, "bmslink.toml")  # once: somebody may be writing it
+        self._document = Document(text, path)
+        self._packs = parse_packs(text, path)
         table: Any = self._document.content.get("service", {})
         self._service = self._document.convert(_Service, table, ("service",))
         self.options = self._checked(self._service)

@@ -85,7 +85,7 @@ class PackJudge:
             target=plan.target,
             waive={"untested"} if plan.untested else (),
             sinks=_sinks(plan),
-            turn=partial(turns.command, _PATIENCE, "its switches are asked for"),
+            turn=partial(turns.command, _PATIENCE, "its switches are set"),
             off_turn=turns.off,
         )
         """What acts on the pack: policies that a person approved, and people themselves."""
