@@ -43,7 +43,7 @@ from bmslink.packs import Interval, NamedPack, SlowInterval, config_files, find_
 from bmslink.places import Place, where
 from bmslink.runtime.acting.limit_sinks import CommandSink
 from bmslink.runtime.service_sections import load_sections, section_remarks
-from bmslink.storage.toml import Document, read_text
+from bmslink.storage.toml import Document, read_text, wait_until_written
 from bmslink.target import resolve_each
 
 __all__ = [
@@ -150,10 +150,14 @@ class ServicePlan:
         """The same of what the file says now; raises what `load_plan` raises.
 
         It is the file that was read before, also where another place has one by now: a file that
-        is gone is a mistake, and not a service without its policies.
+        is gone is a mistake, and not a service without its policies. One that is being written is
+        waited for: it may be whole TOML, and lack its last packs.
         """
         targets, given = self.asked
-        found = load_plan(targets, self.path or given)
+        path = self.path or given
+        if path is not None:
+            wait_until_written(path)
+        found = load_plan(targets, path)
         for section in self.given:
             found = found.with_section(section)
         return found
