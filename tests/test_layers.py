@@ -45,6 +45,7 @@ ORDER = (
     "connection",
     "embedding",
     "board",
+    "survey",
     "polling",
     "decoding",
     "decoder",

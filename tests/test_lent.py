@@ -21,6 +21,7 @@ from bmslink import registry
 from bmslink.cli.app import main
 from bmslink.errors import GateError, PortBusy
 from bmslink.protocols.jbd.framing import JBDFramer, read_request, write_request
+from bmslink.runtime.lending import Lending
 from bmslink.service_client import ServiceClient
 from bmslink.simulation.serve import serve
 from bmslink.storage.journal import Journal
@@ -72,6 +73,26 @@ async def lent(seconds: float = 100) -> AsyncIterator[tuple[Any, Guest, asyncio.
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_line_is_not_lent_in_the_middle_of_an_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two of its questions it would wait for the end of the lending."""
+
+    async def known(self: Lending) -> None:
+        del self
+
+    monkeypatch.setattr(Lending, "_before", known)
+    async with served(JBD) as service, bmslink.connect(JBD) as device:
+        (pack,) = service.packs.values()
+        off = asyncio.create_task(device.switch("charge", False))
+        await until(lambda: pack.turns.switching_off)
+        guest = Guest()
+        lending = asyncio.create_task(guest.take(1000))
+        async with asyncio.timeout(30):
+            assert (await off).result == "done"
+        await until(lambda: bool(guest.key))
+        lending.cancel()
+        await asyncio.gather(lending, return_exceptions=True)
 
 
 async def test_bytes_go_both_ways_and_nothing_else_does() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,38 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "van.toml").write_text(POLICY)
     path.write_text(WHOLE)
     return path
+
+
+async def test_what_a_reload_takes_away_is_said(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slip of the pen, or half a file, must not switch protection off in silence."""
+    service = Service(load_plan())
+    alarms: list[bool] = []
+    monkeypatch.setattr(service, "tell", lambda *_, **more: alarms.append(more.get("alarm", False)))
+    config.write_text(WHOLE.replace("enforce = true\n", ""))
+    assert (await service.reload()).remarks == (
+        "van has no enforce = true any more: its policies only watch.",
+    )
+    config.write_text(WHOLE.replace("enforce = true\n", "").replace('policies = "van.toml"', ""))
+    (lost,) = (await service.reload()).remarks
+    assert "nothing watches it" in lost
+    config.write_text(WHOLE[: WHOLE.index("[packs.shed]")])
+    told = (await service.reload()).remarks
+    assert ["in the file no more" in each for each in told] == [True, True]
+    assert alarms == [True, True, True]
+    config.write_text(WHOLE)
+    assert (await service.reload()).remarks == ()
+    assert alarms[-1] is False
+
+
+async def test_a_file_that_is_being_written_is_waited_for(config: Path) -> None:
+    plan = load_plan(path=config)
+    config.write_text(WHOLE[: WHOLE.index("[packs.shed]")])
+    reading = asyncio.get_running_loop().run_in_executor(None, plan.read_again)
+    await asyncio.to_thread(time.sleep, 0.02)
+    config.write_text(WHOLE)
+    assert len((await reading).packs) == len(plan.packs)
 
 
 def test_what_acts_may_set_untried_switches_and_feed_a_command(config: Path) -> None:

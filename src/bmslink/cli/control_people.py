@@ -45,7 +45,7 @@ def emergency_stop(
     It stays so until `control reset`, over restarts too: whatever watches the pack switches off
     again what is switched on. Exit code 4: sent, and not read back.
     """
-    _carry(ctx, target, connection, {"do": "stop", "why": why}, untested=untested)
+    _carry(ctx, target, connection, {"do": "stop", "why": why, "untested": untested})
 
 
 def reset(
@@ -106,8 +106,6 @@ def _carry(
     target: str,
     connection: ConnectionOptions,
     values: dict[str, Any],
-    *,
-    untested: bool = False,
 ) -> None:
     from bmslink.cli.loop import run
     from bmslink.runtime.acting.people import ActingWish
@@ -115,7 +113,7 @@ def _carry(
     session = o.session_of(ctx)
     wish = ActingWish.of(values)
     wish.request("")  # what cannot be asked is refused before anybody is asked
-    done = run(_do(session, target, connection, wish, untested=untested))
+    done = run(_do(session, target, connection, wish))
     if session.json:
         session.record({"done": done})
     else:
@@ -127,8 +125,6 @@ async def _do(
     target: str,
     connection: ConnectionOptions,
     wish: ActingWish,
-    *,
-    untested: bool,
 ) -> list[str]:
     from bmslink.errors import GateError, LinkTimeout, PortBusy
     from bmslink.runtime.acting.direct import do_directly
@@ -152,10 +148,7 @@ async def _do(
             session.say(str(error))
     try:
         async with device:
-            found = await do_directly(
-                device, wish, who,
-                waive={"untested"} if untested else (), progress=session.say,
-            )  # fmt: skip
+            found = await do_directly(device, wish, who, progress=session.say)
     except (GateError, PortBusy) as error:
         if not stop:
             raise

@@ -206,6 +206,10 @@ class _Lending:
             places = await open_places(stack, self._open, "", pty=pty, tcp=tcp)
             whom = " and ".join(place.place for place in places)
             wish = {"seconds": seconds, "to": whom}
+            self._session.say(
+                f"{self._served.name}: its settings are read first, to be compared afterwards; "
+                "what is sent before the line is lent goes nowhere."
+            )
             sending = asyncio.create_task(self._send())
             stack.callback(sending.cancel)
             following = asyncio.create_task(self._follow(wish, places))
@@ -267,9 +271,11 @@ class _Lending:
         return _Guest(self, deliver)
 
     def take(self, data: bytes) -> None:
-        """Bytes from a guest."""
-        self._typed += data
-        self._news.set()
+        """Bytes from a guest; what it sent before the line was its own goes nowhere, because later
+        it may mean something else."""
+        if self._key:
+            self._typed += data
+            self._news.set()
 
     @property
     def guests(self) -> list[Callable[[bytes], None]]:
@@ -288,6 +294,8 @@ class _Lending:
             )
 
     def _tell_ended(self, ended: dict[str, Any]) -> None:
+        from bmslink.runtime.lending import REASONS
+
         rows = ended.get("drift")
         self.drift = (
             [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
@@ -298,7 +306,7 @@ class _Lending:
             drift = self.drift if isinstance(rows, list) else None
             self._session.record({"returned": name, "reason": reason, "drift": drift})
             return
-        why = _REASONS.get(reason, reason)
+        why = REASONS.get(reason, reason)
         if not isinstance(rows, list):
             self._session.print(
                 f"{name}: the line is back ({why}); its settings cannot be read, so whether they "
@@ -316,14 +324,6 @@ class _Lending:
             self._session.print(
                 f"  {row.get('key')}: {row.get('before')} -> {row.get('after')}{unit}"
             )
-
-
-_REASONS = {
-    "time": "its time is over",
-    "off": "something was switched off",
-    "lost": "the line was lost",
-    "not read": "nobody took what came",
-}
 
 
 class _Guest:

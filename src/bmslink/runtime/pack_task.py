@@ -18,7 +18,7 @@ from typing import Any
 from bmslink.board import Board
 from bmslink.config.outcome import Outcome
 from bmslink.control.decide.decision import Decision
-from bmslink.errors import BmsError
+from bmslink.errors import BmsError, FrameError, LinkTimeout, Refused
 from bmslink.link.turns import Preempted
 from bmslink.model import Identity, Reading, Switch
 from bmslink.places import Place
@@ -55,6 +55,9 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 others wait for the same line."""
 _SPREAD = 0.2
 """By how much pauses differ, so that what was lost together is not opened together."""
+_OLD = 2.0
+"""A command that reads for long lets one reading go between where the latest is older, s, and than
+the interval."""
 _SILENT = 2
 """After so many readings in a row without an answer a pack leaves the line to its companions."""
 
@@ -165,6 +168,8 @@ class ServedPack:
         async with self.turns.give(state, why, _PATIENCE) as board:
             before = self.health.state, self.health.error
             self._set(state, why)
+            if any(other.turns.switching_off for other in self._on_my_line()):
+                self.off_asked.set()
             try:
                 yield board
             finally:
@@ -187,8 +192,10 @@ class ServedPack:
             return await self._judge.do(wish, who)
         async with self.turns.off() as board:
             acting = self._judge.acting
+            waive = acting.waive | wish.waive
             acts = acting.acts_on(board.known if board.certain else None)
-            sent = [] if acts else await send_offs(board, acting.waive)
+            at_once = not acts or wish.untested  # what acts may not reach all
+            sent = await send_offs(board, waive) if at_once else []
         try:  # what follows may wait for a disk, and polls do not
             if self.drilling is not None:
                 with suppress(TimeoutError):
@@ -198,7 +205,7 @@ class ServedPack:
         except Exception:
             if not sent:  # what acts did not send it
                 async with self.turns.off():
-                    await send_offs(board, acting.waive)
+                    await send_offs(board, waive)
             raise
         await self._judge.require_stopped()
         return done
@@ -208,9 +215,17 @@ class ServedPack:
         the line gives it back at once."""
         if self.drilling is not None:
             self.drilling.abandon()
-        for other in self.neighbours():
-            if other.health.state == "lent" and other.place.same_line(self.place):
+        for other in self._on_my_line():
+            if other.health.state == "lent":
                 other.off_asked.set()
+
+    def _on_my_line(self) -> list[ServedPack]:
+        """The other packs that share its line."""
+        return [
+            other
+            for other in self.neighbours()
+            if other is not self and other.place.same_line(self.place)
+        ]
 
     @property
     def off_asked(self) -> asyncio.Event:
@@ -301,6 +316,16 @@ class ServedPack:
                 continue
             self.hear(reading, asyncio.get_running_loop().time())
             return reading
+
+    async def freshen(self) -> None:
+        """Inside of `turn`: one reading, where the latest is too old for policies that act."""
+        now = asyncio.get_running_loop().time()
+        fresh = self.heard is not None and now - self.heard < max(self.plan.interval, _OLD)
+        if fresh or not self.known.met:
+            return
+        with suppress(LinkTimeout, FrameError, Refused):  # the next question may be answered
+            reading = await self.board.read()
+            self.hear(reading, asyncio.get_running_loop().time())
 
     async def _stand_back(self) -> None:
         """A pack that stays silent asks less often where others wait for the same line."""

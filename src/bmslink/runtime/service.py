@@ -277,6 +277,7 @@ class Service:
             for name, each in new.items()
         }
         remarks = list(plan.remarks)
+        lost = _protection_lost(old, new)
         if plan.options != self.plan.options:
             remarks.append("[service] says another socket, tcp or token_file: restart for that.")
         if plan.sections != self.plan.sections:
@@ -285,9 +286,26 @@ class Service:
         for name in made:
             self._start(name)
         kept = tuple(name for name in new if name not in made)
-        outcome = ReloadOutcome(added, removed, restarted, kept, tuple(remarks))
-        self.tell("reload", f"Read again: {_counts(outcome)}.", **outcome.to_dict())
+        outcome = ReloadOutcome(added, removed, restarted, kept, (*lost, *remarks))
+        said = " ".join([f"Read again: {_counts(outcome)}.", *lost])
+        self.tell("reload", said, alarm=bool(lost), **outcome.to_dict())
         return outcome
+
+
+def _protection_lost(old: Mapping[str, PackPlan], new: Mapping[str, PackPlan]) -> list[str]:
+    """What protected a pack and is in the file no more, in sentences: a slip of the pen, or a file
+    that is being written, must not go unnoticed."""
+    found: list[str] = []
+    for name, before in old.items():
+        after = new.get(name)
+        if after is None:
+            acted = ", and its policies do not act any more" if before.enforce else ""
+            found.append(f"{name} is in the file no more: it is not read any more{acted}.")
+        elif before.policies is not None and after.policies is None:
+            found.append(f"{name} has no policies in the file any more: nothing watches it.")
+        elif before.enforce and not after.enforce:
+            found.append(f"{name} has no enforce = true any more: its policies only watch.")
+    return found
 
 
 def _counts(outcome: ReloadOutcome) -> str:

@@ -253,6 +253,7 @@ class PackSupervisor:
 
         async def do(wish: ActingWish, who: str) -> list[str]:
             done = await side.do(wish, who, await device.who(), self._policies.engine)
+            await side.narrow()
             self._keep(asyncio.get_running_loop().time(), at_once=True)
             return done
 

@@ -66,6 +66,7 @@ class ActingSide:
         self._tell, self._target, self._journal = tell, target, note
         self._turn, self._off_turn = turn, off_turn
         self._pack: EnforcedPack | None = None
+        self._waived = self.waive  # by what acts now
         self._task: asyncio.Task[None] | None = None
         self._next = 0.0
         self._unsure = False
@@ -133,10 +134,13 @@ class ActingSide:
             return found.enforced is not None and not found.shadow
         return False
 
-    async def _begin(self, identity: Identity, *, enforce: bool) -> bool:
+    async def _begin(
+        self, identity: Identity, *, enforce: bool, waive: frozenset[str] = frozenset()
+    ) -> bool:
+        self._waived = self.waive | waive
         found = await begin_acting(
             self._board, identity, self._text, self._path,
-            note=self._note(), tell=self._tell, interval=self._interval, waive=self.waive,
+            note=self._note(), tell=self._tell, interval=self._interval, waive=self._waived,
             sinks=self.sinks, turn=self._turn, off_turn=self._off_turn, enforce=enforce,
         )  # fmt: skip
         if not isinstance(found, Standing) and self._over:
@@ -176,18 +180,29 @@ class ActingSide:
             return False
         return pack.key == pack_key(self._board, identity)
 
-    async def begin_for_people(self, identity: Identity) -> None:
-        """Begin without policies, for what people ask. Raises `GateError` where another program on
-        this machine acts on the pack, and what asking the board raises."""
-        if self.acts_on(identity):
+    async def begin_for_people(
+        self, identity: Identity, waive: frozenset[str] = frozenset()
+    ) -> None:
+        """Begin without policies, for what people ask; what acts already begins anew where it may
+        not switch what a person waives a check of. Raises `GateError` where another program on this
+        machine acts on the pack, and what asking the board raises."""
+        if self.acts_on(identity) and waive <= self._waived:
             self._unsure = False
         else:
             async with self._changing:
                 await self._leave_another(identity)
-                if self._pack is None:
-                    await self._begin(identity, enforce=False)
+                await self._begin_anew(identity, waive)
         if self._pack is None:
             raise GateError("Nothing was sent. " + (self.standing.text if self.standing else ""))
+
+    async def _begin_anew(self, identity: Identity, waive: frozenset[str]) -> None:
+        if self._pack is not None and not waive <= self._waived:
+            enforce = self.enforcing
+            await self._close()
+            if enforce:
+                await self._begin(identity, enforce=True, waive=waive)
+        if self._pack is None:
+            await self._begin(identity, enforce=False, waive=waive)
 
     async def do(
         self, wish: ActingWish, who: str, identity: Identity, engine: Engine | None = None
@@ -197,7 +212,7 @@ class ActingSide:
         and nothing was sent, and what asking the board raises."""
         done: list[str] = []
         if wish.do == "stop":
-            await self.begin_for_people(identity)
+            await self.begin_for_people(identity, wish.waive)
             done += self._not_stopped()
         if wish.do == "reset":
             done += self._reset(wish, engine)
@@ -292,6 +307,12 @@ class ActingSide:
         """Where no policy acts and nobody stopped the pack, nothing acts any more."""
         async with self._changing:
             if self._pack is not None and not self.enforcing and not self._stopped:
+                await self._close()
+
+    async def narrow(self) -> None:
+        """After a stop: what it was let to switch, policies may not. They begin anew."""
+        async with self._changing:
+            if self._pack is not None and self._waived != self.waive and not self._stopped:
                 await self._close()
 
     def status(self, engine: Engine | None = None) -> dict[str, Any]:

@@ -64,6 +64,7 @@ async def do_directly(
         if what == "acting" and alarm and data.get("change") in ("unable", "disk"):
             told.append(text)
 
+    waive = {*waive, *wish.waive}
     until = asyncio.get_running_loop().time() + _WITHIN
     sent = await send_offs(board, waive, progress) if wish.do == "stop" else []
     target = str(board.target)
@@ -72,7 +73,7 @@ async def do_directly(
     )
     try:
         identity = await who_after(board, sent)
-        await begin_for_stop(side, identity, sent)
+        await begin_for_stop(side, identity, sent, wish)
         until = max(until, asyncio.get_running_loop().time() + _LEFT)
         done = await side.do(wish, who, identity)
         if wish.do == "stop":
@@ -127,16 +128,18 @@ async def _bit_off(frames: SwitchFrames, sent: list[str]) -> None:
             await send_bit(frames, make)
 
 
-async def begin_for_stop(side: ActingSide, identity: Identity, sent: Collection[str]) -> None:
-    """Begin for people. Whoever has the pack (a switch that is set by hand, a drill) is waited for
-    a while where offs were `sent` already. Raises `VerifyError` where it stays so, and what
-    `begin_for_people` raises where nothing was sent."""
+async def begin_for_stop(
+    side: ActingSide, identity: Identity, sent: Collection[str], wish: ActingWish
+) -> None:
+    """Begin for people, with all that the `wish` may switch. Whoever has the pack (a switch that is
+    set by hand, a drill) is waited for a while where offs were `sent` already. Raises `VerifyError`
+    where it stays so, and what `begin_for_people` raises where nothing was sent."""
     loop = asyncio.get_running_loop()
     until = loop.time() + _WAITS
     while True:
         try:
             async with asyncio.timeout_at(until):
-                return await side.begin_for_people(identity)
+                return await side.begin_for_people(identity, wish.waive)
         except TimeoutError as error:
             if isinstance(error, BmsError):
                 raise
