@@ -11,7 +11,6 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -21,6 +20,7 @@ from bmslink.control.decide.decision import Decision
 from bmslink.errors import BmsError
 from bmslink.link.turns import Preempted
 from bmslink.model import Identity, Reading, Switch
+from bmslink.moments import utc_now
 from bmslink.places import Place
 from bmslink.runtime.acting.direct import send_offs, who_after
 from bmslink.runtime.acting.drill import Drill
@@ -363,7 +363,7 @@ class ServedPack:
         old, self.health.error, self.turns.error = self.health.state, error, error
         if state == old:
             return
-        self.health.state, self.health.since = state, datetime.now(UTC)
+        self.health.state, self.health.since = state, utc_now()
         fine = state in ("ok", "ended")
         key = "" if old == "starting" and fine else "state"
         self.tell(state, error or "It is read.", alarm=not fine, key=key, over=fine, was=old)

@@ -16,7 +16,6 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -25,6 +24,7 @@ from bmslink.control.status import state_path
 from bmslink.errors import TargetError
 from bmslink.jsonable import plain
 from bmslink.link.transport import Pin
+from bmslink.moments import utc_now
 from bmslink.packs import find_pin
 from bmslink.runtime.clients.client_job import finish_changes
 from bmslink.runtime.feed import Feed
@@ -107,7 +107,7 @@ class Service:
         """What is kept on the disk; `None`: nothing is."""
         self.alerting = Alerting.of(plan, self.feed, self.tell)
         """Who is told what happens; `None`: nobody is."""
-        self.began = datetime.now(UTC)
+        self.began = utc_now()
         """For show only."""
         self._make = make
         self._packs: dict[str, ServedPack] = {}

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 from uuid import uuid4
 
 from bmslink.events import OUTPUT, EventSeverity, PackEvent
 from bmslink.jsonable import plain
+from bmslink.moments import utc_now
 from bmslink.outputs.alerts.options import AlertOptions, ReceiverOptions
 
 __all__ = ["Alert", "AlertRule"]
@@ -35,7 +36,7 @@ class Alert:
     title: str
     text: str
     event: PackEvent | None = None
-    time: datetime = field(default_factory=lambda: datetime.now(UTC))
+    time: datetime = field(default_factory=utc_now)
     id: str = field(default_factory=lambda: uuid4().hex)
     """The same where it is sent once more, because nobody confirmed it."""
 

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from bmslink.errors import UsageError
 from bmslink.events import EventSeverity, kinds_of
 from bmslink.jsonable import dumps
+from bmslink.moments import utc_now
 from bmslink.runtime.api.answers import Refusal, answer_text
 from bmslink.runtime.api.requests import service_of
 from bmslink.runtime.history.event_table import EventQuery, find_events
@@ -43,7 +44,7 @@ async def history(request: Request) -> Response:
     name = given.get("pack", "")
     if not name:
         raise Refusal(400, "Which pack is meant is not said.", "?pack=NAME names it.")
-    until = _time(given, "until") or datetime.now(UTC)
+    until = _time(given, "until") or utc_now()
     query = HistoryQuery(
         pack=name,
         since=_time(given, "since") or default_since(until),
@@ -136,7 +137,7 @@ def _time(given: dict[str, str], name: str) -> datetime | None:
     if name not in given:
         return None
     try:
-        return moment(given[name], datetime.now(UTC), UTC)
+        return moment(given[name], utc_now(), UTC)
     except UsageError as error:
         raise Refusal(400, f"{name}: {error}", _HINT) from error
 
@@ -166,7 +167,7 @@ def _kinds(text: str | None) -> tuple[str, ...]:
 
 def _require_forward(since: datetime | None, until: datetime | None) -> None:
     """A time that ends before it begins is a slip: its answer would look as if nothing happened."""
-    until = until or datetime.now(UTC)
+    until = until or utc_now()
     if since is not None and since > until:
         raise Refusal(
             400,

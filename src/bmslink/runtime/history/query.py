@@ -6,12 +6,13 @@ import re
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from bmslink.arguments import did_you_mean
 from bmslink.errors import UsageError
 from bmslink.jsonable import plain
+from bmslink.moments import iso, utc_now
 from bmslink.runtime.history.columns import FIXED, SHARE, StoredColumn, Value, column_of, decode
 from bmslink.runtime.history.days import DAY, columns_in, day_tables, raw_columns, readings
 from bmslink.runtime.history.merging import HOUR, MINUTE, merged_rows
@@ -114,7 +115,7 @@ class HistoryAnswer:
 
 
 def _iso(millis: int) -> str:
-    return from_millis(millis).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    return iso(from_millis(millis))
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,4 +340,4 @@ def require_pack(connection: sqlite3.Connection, name: str, served: Collection[s
 
 def default_since(until: datetime | None = None) -> datetime:
     """Where the history begins that is shown without a time: a day ago."""
-    return (until or datetime.now(UTC)) - timedelta(days=1)
+    return (until or utc_now()) - timedelta(days=1)
