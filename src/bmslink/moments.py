@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-__all__ = ["iso", "utc_now"]
+__all__ = ["duration", "iso", "utc_now"]
 
 _MILLI = 1000
 """µs."""
@@ -25,3 +25,17 @@ def iso(moment: datetime) -> str:
     that has more digits keeps them."""
     digits = "microseconds" if moment.microsecond % _MILLI else "milliseconds"
     return moment.isoformat(timespec=digits).replace("+00:00", "Z")
+
+
+def duration(seconds: float) -> str:
+    """A time in the units that are easiest to read."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {rest} min" if rest else f"{hours} h"
+    days, rest = divmod(hours, 24)
+    return f"{days} d {rest} h" if rest else f"{days} d"

@@ -17,6 +17,7 @@ from bmslink.control.decide.decision import Decision
 from bmslink.events import PackEvent
 from bmslink.model import Reading
 from bmslink.moments import iso, utc_now
+from bmslink.runtime.watching.lasting import LastingConditions
 
 __all__ = ["KINDS", "Feed", "FeedItem", "Kind", "PackEvent", "Subscription"]
 
@@ -120,6 +121,8 @@ class Feed:
         self.now = now
         """The calendar, UTC: for show, and for what is stored."""
         self._listeners: set[Subscription] = set()
+        self.lasting = LastingConditions()
+        """Which conditions last, and since when."""
 
     def __len__(self) -> int:
         return sum(not listener.own for listener in self._listeners)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
@@ -102,6 +102,12 @@ class ServedPack:
     def target(self) -> str:
         """What is opened, as resolved."""
         return str(self.board.target)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The values of its settings by their names, as far as they were looked at."""
+        found = self._slow.settings
+        return {} if found is None else found.values()
 
     @property
     def place(self) -> Place:
@@ -365,5 +371,5 @@ class ServedPack:
             return
         self.health.state, self.health.since = state, utc_now()
         fine = state in ("ok", "ended")
-        key = "" if old == "starting" and fine else "state"
-        self.tell(state, error or "It is read.", alarm=not fine, key=key, over=fine, was=old)
+        text = error or "It is read."
+        self.tell(state, text, alarm=not fine, key="state", over=fine, was=old)

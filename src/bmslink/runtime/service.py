@@ -101,7 +101,7 @@ class Service:
         self.feed = Feed()
         self.tell = Teller("", self.feed)
         """Publishes an event of the service itself."""
-        self.watcher = Watcher(self.feed, self._interval_of)
+        self.watcher = Watcher(self.feed, self._interval_of, self._settings_of)
         """What follows from readings: conditions, bound limits, energy."""
         self.history: HistoryKeeper | None = self._keeper(plan)
         """What is kept on the disk; `None`: nothing is."""
@@ -133,6 +133,9 @@ class Service:
 
     def _interval_of(self, name: str) -> float:
         return self._packs[name].plan.interval if name in self._packs else INTERVAL
+
+    def _settings_of(self, name: str) -> Mapping[str, Any]:
+        return self._packs[name].settings if name in self._packs else {}
 
     def _all(self) -> Iterable[ServedPack]:
         return self._packs.values()
