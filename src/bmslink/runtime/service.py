@@ -105,7 +105,8 @@ class Service:
         """What follows from readings: conditions, bound limits, energy."""
         self.history: HistoryKeeper | None = self._keeper(plan)
         """What is kept on the disk; `None`: nothing is."""
-        self.alerting = Alerting.of(plan, self.feed, self.tell)
+        self._disk = PackDisk(DiskQueue(), folder or default_folder(), journal or Journal())
+        self.alerting = Alerting.of(plan, self.feed, self.tell, self._disk)
         """Who is told what happens; `None`: nobody is."""
         self.began = utc_now()
         """For show only."""
@@ -115,7 +116,6 @@ class Service:
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._started = time.monotonic()
-        self._disk = PackDisk(DiskQueue(), folder or default_folder(), journal or Journal())
         for each in plan.packs:
             self._packs[each.name] = self._serve(each, make(each))
 

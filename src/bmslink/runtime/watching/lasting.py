@@ -68,6 +68,10 @@ class OpenConditions:
         """All of these."""
         return [held.event for held in self._open.values() if held.carried is not None]
 
+    def seen(self, now: datetime) -> list[SeenCondition]:
+        """All, and when they were known to hold last."""
+        return [SeenCondition(held.event, held.carried or now) for held in self._open.values()]
+
     def event(
         self,
         what: str,
@@ -160,6 +164,10 @@ class LastingConditions:
     def all_carried(self) -> list[PackEvent]:
         """All that nobody has seen since a restart."""
         return [event for each in self._of.values() for event in each.all_carried()]
+
+    def seen(self, now: datetime) -> list[SeenCondition]:
+        """All of them, and when they were known to hold last: `now`, unless they are carried."""
+        return [found for each in self._of.values() for found in each.seen(now)]
 
     def expect(self, source: str) -> None:
         """Something will say what lasted before a restart."""
