@@ -251,9 +251,10 @@ class HistoryKeeper:
     async def _write_batch(self) -> None:
         """All that waits now, and the counters as they are now: together, or not at all."""
         rows, events = [*self._rows], [*self._events]
+        totals = self._watcher.all_energy()
         self._marks.extend(self._watcher.take_marks())
         marks = [*self._marks]
-        batch = Batch(self._now(), rows, events, self._watcher.all_energy(), marks)
+        batch = Batch(self._now(), rows, events, totals, marks)
         await self._in_thread(partial(self._file.write, batch))
         for written, waiting in (
             (rows, self._rows), (events, self._events), (marks, self._marks),
