@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import typer
 
-from bmslink.errors import PortNotFound, TargetError
+from bmslink.errors import PortNotFound, TargetError, UsageError
 from bmslink.registry import ServiceAddress
 
 __all__ = ["Since", "Socket", "Until", "ask", "find_served", "instant", "local", "running"]
@@ -72,7 +72,11 @@ async def ask(
 
 async def find_served(addresses: Sequence[ServiceAddress], pack: str) -> tuple[ServiceAddress, str]:
     """Which service serves a pack, by its name or target, and its name there; the first service
-    where none does now: it may remember it."""
+    where none does now: it may remember it. Raises `UsageError` for no name at all."""
+    if not pack.strip():
+        raise UsageError(
+            "Name a pack, as in `bmslink history van`; `bmslink service status` shows the names."
+        )
     for address in addresses:
         found = await ask(address, "/api/v1/packs", {})
         for each in found.get("packs") or ():

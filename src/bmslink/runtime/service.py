@@ -16,6 +16,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -30,6 +31,7 @@ from bmslink.runtime.clients.client_job import finish_changes
 from bmslink.runtime.feed import Feed
 from bmslink.runtime.history.keeper import HistoryKeeper
 from bmslink.runtime.history.options import HistoryOptions
+from bmslink.runtime.history.schema import HistoryError, require_usable
 from bmslink.runtime.judging.disk import DiskQueue
 from bmslink.runtime.judging.pack_memory import PackDisk, default_folder
 from bmslink.runtime.notify import notify, watchdog_interval
@@ -73,6 +75,15 @@ class ReloadOutcome:
 def make_board(plan: PackPlan) -> Board:
     """The board of a pack, with the pin that its name has; it is not opened."""
     return Board(plan.endpoint, pin=_pin_of(plan), named=plan.named, tell=_log.info, tapped=True)
+
+
+def _require_usable(file: Path) -> None:
+    """Whoever gives the file now can give another one: `TargetError`. One of bmslink.toml that
+    cannot be used keeps no pack from being protected; an alarm says so."""
+    try:
+        require_usable(file)
+    except HistoryError as error:
+        raise TargetError(f"--history: {error}") from error
 
 
 def _pin_of(plan: PackPlan) -> Pin:
@@ -129,6 +140,8 @@ class Service:
         if options is None:
             return None
         file = options.file(plan.beside("."), state_path())
+        if options in plan.given:
+            _require_usable(file)
         return HistoryKeeper(file, options, self.feed, self.watcher, self.tell)
 
     def _interval_of(self, name: str) -> float:

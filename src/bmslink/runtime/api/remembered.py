@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from sqlite3 import Connection
 
@@ -17,7 +18,7 @@ from bmslink.jsonable import dumps
 from bmslink.moments import utc_now
 from bmslink.runtime.api.answers import Refusal, answer_text
 from bmslink.runtime.api.requests import service_of
-from bmslink.runtime.history.event_table import EventQuery, find_events
+from bmslink.runtime.history.event_table import MOST_EVENTS, EventQuery, find_events
 from bmslink.runtime.history.query import (
     MOST_ROWS,
     RESOLUTIONS,
@@ -65,7 +66,7 @@ async def history(request: Request) -> Response:
 
 async def events(request: Request) -> Response:
     """What happened, the oldest first. `?pack=NAME`, `since`, `until`, `severity`, `open=1`,
-    `what`, `limit`."""
+    `what`, `limit`; `more`: there are older ones."""
     given = _given(request, _EVENTS)
     query = EventQuery(
         pack=given.get("pack"),
@@ -74,7 +75,7 @@ async def events(request: Request) -> Response:
         severity=_severity(given.get("severity", "info")),
         open=_flag(given.get("open", "0")),
         kinds=_kinds(given.get("what")),
-        limit=_limit(given, 1000, 10_000),
+        limit=_limit(given, 1000, MOST_EVENTS),
     )
 
     _require_forward(query.since, query.until)
@@ -83,8 +84,9 @@ async def events(request: Request) -> Response:
     def found(store: Connection) -> str:
         if query.pack is not None:
             require_pack(store, query.pack, served)
-        rows = [each.to_dict() for each in find_events(store, query)]
-        return dumps({"schema": 1, "events": rows})
+        rows = find_events(store, replace(query, limit=query.limit + 1))
+        shown = [each.to_dict() for each in rows[-query.limit :]]
+        return dumps({"schema": 1, "events": shown, "more": len(rows) > query.limit})
 
     return await _ask(request, found)
 

@@ -15,7 +15,15 @@ from bmslink.jsonable import dumps
 from bmslink.runtime.history.schema import from_millis, to_millis
 from bmslink.runtime.watching.lasting import SEEN_OVER, UNSEEN, SeenCondition
 
-__all__ = ["EventQuery", "close_open", "find_events", "put_event", "require_bounded", "unseen_ends"]
+__all__ = [
+    "MOST_EVENTS",
+    "EventQuery",
+    "close_open",
+    "find_events",
+    "put_event",
+    "require_bounded",
+    "unseen_ends",
+]
 
 _QUICK = 60_000
 """ms: what comes again sooner than this after it was over is told as one, with a count."""
@@ -23,6 +31,8 @@ _AWAY = 30 * 86_400_000
 """ms that the service may have been away for a condition to be told as the same one."""
 _MOST = 200_000
 """Rows that are kept; the oldest go first."""
+MOST_EVENTS = 10_000
+"""Of one answer."""
 _SEVERITIES = tuple(EventSeverity)
 _NAMES = (
     *("id", "time", "pack", "what", "severity", "key", "text", "since", "until", "until_known"),
@@ -220,7 +230,7 @@ def require_bounded(connection: sqlite3.Connection, most: int = _MOST) -> None:
 
 
 def find_events(connection: sqlite3.Connection, query: EventQuery) -> list[PackEvent]:
-    """The events that are asked for, the oldest first."""
+    """The events that are asked for, the oldest first; the newest of them where `limit` is less."""
     where, given = ["severity >= ?"], [query.severity.rank]
     more: list[Any] = [*given]
     if query.pack is not None:

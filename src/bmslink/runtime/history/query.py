@@ -224,7 +224,9 @@ def _fresh(
         (since // HOUR, -(-until // HOUR)),
     ).fetchall()
     for (hour,) in hours:
-        size = _SIZES[level]  # the last piece is whole, as a stored one: its counters are at its end
+        size = _SIZES[
+            level
+        ]  # the last piece is whole, as a stored one: its counters are at its end
         start, end = max(since, hour * HOUR), min(-(-until // size) * size, (hour + 1) * HOUR)
         names, rows = merged_rows(connection, size, start, end, pack)
         # The same terms as for what is stored, so that both are shown in one way.
