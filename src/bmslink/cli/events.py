@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bmslink.cli import options as o
-from bmslink.cli.looking_back import Since, Socket, Until, ask, find_served, instant, running
+from bmslink.cli.looking_back import (
+    Since,
+    Socket,
+    Until,
+    ask,
+    find_served,
+    instant,
+    running,
+    say_what_lacks,
+)
 
 if TYPE_CHECKING:
     from bmslink.registry import ServiceAddress
@@ -71,6 +80,7 @@ def command(
                 session.print(*event_lines(events))
             else:
                 session.say("Nothing of that kind happened.")
+            say_what_lacks(session, found)
             if found.get("more"):
                 session.say(_more(limit, str(events[0]["time"])))
 

@@ -200,6 +200,14 @@ def test_the_commands(cli: Cli, running: Service, monkeypatch: pytest.MonkeyPatc
     cli("events", "--limit", "10001").failed(2, "10000")
     for empty in ("history", "events"):
         cli(empty, "").failed(2, "Name a pack, as in")
+    assert running.history is not None
+    running.history._error = "The disk is full."
+    monkeypatch.setattr("bmslink.runtime.history.keeper._FRESH", 60.0)
+    for words in (("events",), ("history", "jbd")):
+        assert "What came last is not stored, and not shown: The disk is full." in " ".join(
+            cli(*words).err.split()
+        )
+    running.history._error = ""
     status = cli("service", "status").out
     assert "history: " in status and "Wh; since " in status
 

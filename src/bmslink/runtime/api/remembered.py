@@ -59,7 +59,7 @@ async def history(request: Request) -> Response:
 
     def found(store: Connection) -> str:
         require_pack(store, name, served)
-        return _dumps_rows(find_history(store, query).to_dict())
+        return _dumps_rows({**find_history(store, query).to_dict(), **_trouble(request)})
 
     return await _ask(request, found)
 
@@ -86,7 +86,8 @@ async def events(request: Request) -> Response:
             require_pack(store, query.pack, served)
         rows = find_events(store, replace(query, limit=query.limit + 1))
         shown = [each.to_dict() for each in rows[-query.limit :]]
-        return dumps({"schema": 1, "events": shown, "more": len(rows) > query.limit})
+        more = len(rows) > query.limit
+        return dumps({"schema": 1, "events": shown, "more": more, **_trouble(request)})
 
     return await _ask(request, found)
 
@@ -109,6 +110,13 @@ async def _ask(request: Request, question: Callable[[Connection], str]) -> Respo
         raise Refusal(400, str(error)) from error
     except HistoryError as error:
         raise Refusal(503, str(error), headers={"retry-after": "10"}) from error
+
+
+def _trouble(request: Request) -> dict[str, str]:
+    """Why what came last is not in an answer, if it is not: the disk is full."""
+    keeper = service_of(request).history
+    error = "" if keeper is None else str(keeper.status()["error"])
+    return {"trouble": error} if error else {}
 
 
 def _dumps_rows(values: dict[str, object]) -> str:
