@@ -30,7 +30,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from night_story import compare, get
 from virtual_time import VirtualLoop
 
 BEGIN = datetime(2026, 1, 31, 22, tzinfo=UTC)
@@ -217,6 +216,8 @@ def prometheus(folder: Path, scraped: int) -> Iterator[int | None]:
 
 
 def _answers(port: int) -> bool:
+    from night_story import get
+
     with suppress(OSError):
         return get(port, "/-/ready")[0] == 200
     return False
@@ -273,6 +274,8 @@ def _await_ready(process: subprocess.Popen[str]) -> None:
 
 def sleep_through(folder: Path) -> list[str]:
     """The night; what differs, in sentences."""
+    from night_story import compare  # it loads bmslink, for which `serve` sets the clock first
+
     night = Night(folder)
     parts = ((0.0, KILLED, "kill"), (AGAIN, STOPPED, "stop"), (BACK, END, "stay"))
     with prometheus(folder, night.port) as server, ExitStack() as ends:

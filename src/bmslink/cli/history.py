@@ -101,7 +101,6 @@ async def _pages(
         yield page
         if not page.get("next"):
             say_what_lacks(session, page)
-        if not page.get("next"):
             return
         fields = [*page["fields"][1:]]
         more = {**more, "since": page["next"], "resolution": page["resolution"], "field": fields}
