@@ -229,7 +229,8 @@ class Night:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.hook, self.port = Hook(), free_port()
-        text = CONFIG + (APPRISE if find_spec("apprise") else "")
+        self.receivers = ("/", "/app") if find_spec("apprise") else ("/",)
+        text = CONFIG + (APPRISE if "/app" in self.receivers else "")
         self.env = {
             **os.environ, "BMSLINK_RUNTIME": str(folder / "run"), "TZ": "UTC",
             "BMSLINK_STATE": str(folder / "state"), "BMSLINK_JOURNAL": str(folder / "journal"),
@@ -238,6 +239,10 @@ class Night:
         (folder / "template.toml").write_text(
             text.format(port=self.port, hook=self.hook.server_port, target="{target}")
         )
+
+    def alerted(self) -> bool:
+        """Whether both faults and their ends were sent, in each way."""
+        return all(len(self.hook.sent(path)) >= 4 for path in self.receivers)
 
     def part(self, start: float, end: float, how: str) -> subprocess.Popen[str]:
         """A part of the night: it waits for `SIGUSR1`."""
@@ -292,7 +297,7 @@ def sleep_through(folder: Path) -> list[str]:
             if how != "stay":
                 process.wait(120)
         _await_ready(process)
-        wait_for(lambda: len(night.hook.sent("/")) >= 4, "the alerts came")
+        wait_for(night.alerted, "the alerts came")
         time.sleep(1)  # one more scrape
         for each_log in logs:
             each_log.send_signal(signal.SIGINT)
