@@ -28,6 +28,7 @@ SOURCE = ROOT / "src" / "bmslink"
 ORDER = (
     "errors",
     "arguments",
+    "moments",
     "jsonable",
     "events",
     "model",

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -21,6 +20,7 @@ from bmslink.control.decide.decision import Decision
 from bmslink.errors import BmsError, FrameError, LinkTimeout, Refused
 from bmslink.link.turns import Preempted
 from bmslink.model import Identity, Reading, Switch
+from bmslink.moments import utc_now
 from bmslink.places import Place
 from bmslink.runtime.acting.direct import send_offs, who_after
 from bmslink.runtime.acting.drill import Drill
@@ -106,6 +106,12 @@ class ServedPack:
     def target(self) -> str:
         """What is opened, as resolved."""
         return str(self.board.target)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The values of its settings by their names, as far as they were looked at."""
+        found = self._slow.settings
+        return {} if found is None else found.values()
 
     @property
     def place(self) -> Place:
@@ -397,7 +403,7 @@ class ServedPack:
         old, self.health.error, self.turns.error = self.health.state, error, error
         if state == old:
             return
-        self.health.state, self.health.since = state, datetime.now(UTC)
+        self.health.state, self.health.since = state, utc_now()
         fine = state in ("ok", "ended")
-        key = "" if old == "starting" and fine else "state"
-        self.tell(state, error or "It is read.", alarm=not fine, key=key, over=fine, was=old)
+        text = error or "It is read."
+        self.tell(state, text, alarm=not fine, key="state", over=fine, was=old)
