@@ -34,6 +34,7 @@ from bmslink.cli.dashboard.model.bank import sums_of
 from bmslink.cli.dashboard.model.bounds import CellBound, nearest
 from bmslink.cli.dashboard.model.memory import SeenHistory
 from bmslink.cli.dashboard.model.pack import WatchedPack
+from bmslink.cli.dashboard.model.wires import outliers
 from bmslink.cli.dashboard.model.words import meaning, short
 from bmslink.cli.dashboard.pages.cells import bars
 from bmslink.cli.dashboard.pages.chart import chart
@@ -191,6 +192,29 @@ def test_limits_are_drawn_where_they_are_and_a_cell_beyond_one_is_marked():
     assert sum("!" in line for line in beyond) == 1
     _, far = nearest(bounds, READING.cell_voltages)
     assert far == pytest.approx(0.029)
+
+
+@KINDS
+def test_each_wire_is_beside_the_bar_of_its_cell_and_one_that_stands_out_is_marked(g):
+    cells = tuple(3.3 + 0.001 * n for n in range(24))
+    wires = tuple(None if n == 3 else 0.9 if n == 6 else 0.1 + 0.001 * n for n in range(24))
+    reading = replace(READING, cell_voltages=cells, cell_resistances=wires)
+    text = "\n".join(screen(zoomed(watched("w", reading)), 80, 24, g))
+    for n, ohm in enumerate(wires, 1):
+        rest = re.search(rf"(?<!\d){n} {cells[n - 1]:.3f}(.{{31}})", text)
+        assert rest is not None, text
+        found = re.search(r"(\d\.\d{3})(.?)", rest[1][10:])
+        assert (found and found[1]) == (None if ohm is None else f"{ohm:.3f}")
+        assert found is None or (found[2] == "!") is (n == 7)
+    text = "\n".join(screen(zoomed(watched("w", reading)), 80, 40, g))
+    assert "0.100 (cell 1) to 0.900 ohm (cell 7)" in text
+    assert "! cell 7 far above the others" in text
+    calm = replace(reading, cell_resistances=tuple(0.05 + 0.004 * n for n in range(24)))
+    assert not outliers(calm), "wires of different lengths"
+    assert outliers(replace(calm, raw={"wire_resistance_cells": [2, 99, "x"]})) == {2}
+    for wild in (float("nan"), float("inf"), -7.0, 65.535, 1e9):
+        for width in (30, 80):
+            screen(zoomed(watched("w", replace(reading, cell_resistances=(wild,) * 24))), width)
 
 
 @pytest.mark.parametrize(
