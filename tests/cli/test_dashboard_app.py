@@ -15,11 +15,14 @@ from textual.pilot import Pilot
 
 from bmslink.cli.dashboard.app import Dashboard
 from bmslink.cli.dashboard.behind import Behind
+from bmslink.cli.dashboard.desk import Dialog
 from bmslink.cli.dashboard.drawing import draw
 from bmslink.cli.dashboard.model.pack import WatchedPack
 from bmslink.cli.dashboard.watching.place import NamedPlace
 from bmslink.cli.render import text as t
+from bmslink.connection import Connection
 from bmslink.control.presets import preset
+from bmslink.errors import PortNotFound
 from bmslink.link.transport import Pin
 from bmslink.model import Identity
 from bmslink.packs import find_pack
@@ -234,3 +237,91 @@ def answers(identity: Identity) -> Callable[[object], Awaitable[Identity]]:
         return identity
 
     return identify
+
+
+# ------------------------------------------------------------------- off while the link is lost
+
+
+class Cable:
+    """Whether the simulated packs can be reached."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.plugged, self.openings = True, 0
+        opened = Connection.open
+
+        async def open_it(board: Connection) -> None:
+            self.openings += 1
+            if not self.plugged:
+                raise PortNotFound("There is no port sim.")
+            await opened(board)
+
+        monkeypatch.setattr(Connection, "open", open_it)
+
+    async def pull(self, app: Dashboard) -> None:
+        """Out; the screen says so, and the next opening is far away."""
+        self.plugged = False
+        pack = app.desk.current(0)
+        assert app.behind is not None and pack is not None
+        await app.behind.followers[id(pack)].opened().link.close()
+        await until(app, lambda text: "LINK LOST" in text)
+        await asyncio.sleep(20)
+
+
+async def test_off_is_tried_while_the_link_is_lost_and_goes_out_when_it_is_back(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    cable = Cable(monkeypatch)
+    async with dashboard(QUIET.format(1)) as (app, pilot):
+        await until(app, lambda text: "live," in text)
+        await cable.pull(app)
+        before = cable.openings
+        await pilot.press("x", "c")
+        text = await until(app, lambda text: "tried again" in text)
+        assert "charge off is not out yet" in " ".join(text.split())
+        await asyncio.sleep(3)
+        assert 3 <= cable.openings - before <= 6, "at once, and every second"
+        await pilot.press("x", "c")
+        assert app.behind is not None
+        assert len(app.behind.followers[id(app.desk.packs[0])].switching) == 1
+        assert app.behind.left() == [f"{app.desk.packs[0].name}: charge off was not proven yet: "
+                                     "read the pack."]  # fmt: skip
+        cable.plugged = True
+        begun = asyncio.get_running_loop().time()
+        await until(app, lambda text: "charge off: read back" in text)
+        assert asyncio.get_running_loop().time() - begun < 8
+        assert app.desk.packs[0].reading.charging_allowed is False
+
+
+async def test_off_that_never_gets_through_says_that_it_was_not_sent(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    cable = Cable(monkeypatch)
+    async with dashboard(QUIET.format(1)) as (app, pilot):
+        await until(app, lambda text: "live," in text)
+        await cable.pull(app)
+        await pilot.press("x", "d")
+        text = await until(app, lambda text: "was NOT sent" in text, 40)
+        told = " ".join(text.split())
+        assert "discharge off was NOT sent, tried for 30 s: There is no port sim." in told
+        cable.plugged = True
+        await until(app, lambda text: "live," in text, 60)
+        assert app.desk.packs[0].reading.discharging_allowed is True, "nothing is sent later"
+
+
+async def test_off_is_never_delayed_by_a_change_that_is_planned_or_written():
+    async with dashboard(f"{QUIET.format(1)}&chemistry=lfp") as (app, pilot):
+        await until(app, lambda text: "H 3.650" in text)
+        await pilot.press("3", "down", "e")
+        await until(app, lambda text: "new value in V" in text)
+        await pilot.press(*"3.6", "enter")
+        text = await until(app, lambda text: "y yes" in text or "What are the cells" in text)
+        if "What are" in text:
+            await pilot.press(*"lfp", "enter")
+            await until(app, lambda text: "y yes" in text)
+        await pilot.press("x", "c")  # no to the plan
+        await until(app, lambda text: "charge off: read back" in text)
+        assert not app.desk.packs[0].settings.values()["cell_ovp"] == 3.6
+        app.desk.dialog = Dialog("a change", busy="writing ...")
+        await pilot.press("x", "d")
+        app.desk.dialog = None
+        await until(app, lambda text: "discharge off: read back" in text)

@@ -58,7 +58,12 @@ class Behind:
     def left(self) -> list[str]:
         """What changes that are cut off now leave behind, in sentences."""
         boards = [follower.board for follower in self.writing]
-        return [left_behind(board) for board in boards if board is not None]
+        offs = [
+            f"{follower.pack.name}: {name} off was not proven yet: read the pack."
+            for follower in self.followers.values()
+            for name in follower.switching
+        ]
+        return [*offs, *(left_behind(board) for board in boards if board is not None)]
 
     def hopeless(self) -> BmsError | None:
         """Why none of the packs can be watched at all."""
@@ -98,7 +103,8 @@ class Behind:
             for name in wish.value:
                 self._spawn(switch_off(follower, name, self._say))
             names = " and ".join(wish.value)
-            self._desk.say(f"{pack.name}: {names} off is sent, and read back ...", "bold red")
+            going = "is sent, and read back" if follower.reachable() else "waits for the link"
+            self._desk.say(f"{pack.name}: {names} off {going} ...", "bold red")
         elif wish.do == "edit":
             self._spawn(self._edit(follower, wish.value))
         elif wish.do == "settings":

@@ -71,7 +71,7 @@ class Keyboard:
         if desk.question is not None:
             return self._answer(desk.question, key)
         if desk.dialog is not None:
-            return self._in_dialog(key)
+            return self._in_dialog(key, now)
         desk.say("")
         if key in ("q", "Q"):
             return KeyWish("quit")
@@ -137,9 +137,16 @@ class Keyboard:
             return None
         return KeyWish("off", question.pack, names)
 
-    def _in_dialog(self, key: str) -> KeyWish | None:
+    def _in_dialog(self, key: str, now: float) -> KeyWish | None:
         dialog = self.desk.dialog
-        if dialog is None or dialog.busy:
+        if dialog is None:
+            return None
+        if key in ("x", "X"):  # off waits for no change; a question is answered with no by it
+            if not dialog.busy:
+                self.desk.dialog = None
+                dialog.done(False)
+            return self._off(key, now)
+        if dialog.busy:
             return None
         step = _STEPS.get(key)
         if step is not None:

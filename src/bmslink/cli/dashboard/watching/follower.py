@@ -17,6 +17,7 @@ from bmslink.cli.dashboard.watching.recording import Recorded
 from bmslink.cli.dashboard.watching.served import ServedNews
 from bmslink.cli.dashboard.watching.shadow import ShadowPolicies
 from bmslink.config.identity.known_as import identify_as, pack_of
+from bmslink.config.switching.acting import may_run
 from bmslink.errors import (
     BmsError,
     LinkClosed,
@@ -40,6 +41,9 @@ MakeBoard = Callable[[Endpoint], Board]
 _log = logging.getLogger(__name__)
 _HOPELESS = (PortBusy, PortDenied, PortNotFound)
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+_TICK = 0.05
+_BETWEEN = 1.0
+"""s between two openings of a link that a person is waiting for."""
 _WHO = 10.0
 """s between two questions who answers, where the link had only been quiet for a while."""
 
@@ -68,7 +72,12 @@ class PackFollower:
         self._asked_who = 0.0
         self._readings = 0
         self._opened = False
+        self._linked = False
+        """Whether its link was opened and not lost since."""
+        self._hurried = False
         self._held = False
+        self.switching: list[str] = []
+        """What a person has switched off here and was not answered yet."""
 
     @property
     def board(self) -> Board | None:
@@ -87,9 +96,43 @@ class PackFollower:
         return self._board
 
     def hurry(self) -> None:
-        """Something changed for it: the next reading is due at once."""
-        self._due = 0.0
+        """Something changed for it: the next reading, or opening, is due at once."""
+        self._due, self._hurried = 0.0, True
         self._wake.set()
+
+    def reachable(self) -> Board | None:
+        """The board, where something may still be sent to it, whatever the screen says."""
+        board = self._board
+        if board is None or isinstance(board, ServedBoard):
+            return board
+        with suppress(LinkClosed):
+            board.link.alive()
+            return board if board.opened else None
+        return None
+
+    async def by_a_run(self) -> Board | None:
+        """A board through which a `control run` is asked, where one has the line; it is not open
+        here."""
+        if not may_run():
+            return None
+        from bmslink.runtime.acting.mailbox import run_at
+
+        found = await asyncio.to_thread(run_at, self.endpoint)
+        return None if found is None else self._make(self.endpoint)
+
+    async def reopened(self, within: float) -> Board | None:
+        """The board with a link that was opened anew, tried at once and every second; `None` where
+        there is none in so many seconds."""
+        loop = asyncio.get_running_loop()
+        until, due = loop.time() + within, 0.0
+        while (now := loop.time()) < until:
+            if now >= due:
+                self.hurry()
+                due = now + _BETWEEN
+            await asyncio.sleep(_TICK)
+            if self._linked and (board := self.reachable()) is not None:
+                return board
+        return None
 
     def hold(self, held: bool) -> None:
         """A recording stands still while the screen does, and goes on from there."""
@@ -119,7 +162,15 @@ class PackFollower:
                 await self._until_turned()
                 continue
             pause = _FIRST_PAUSE if self._readings > before + 1 else pause * 2
-            await asyncio.sleep(min(pause, _LONGEST_PAUSE))
+            await self._pause(min(pause, _LONGEST_PAUSE))
+
+    async def _pause(self, seconds: float) -> None:
+        """Before the next board; a person may cut it short."""
+        self._wake.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0 if self._hurried else seconds):
+                await self._wake.wait()
+        self._due = 0.0
 
     def _trouble(self, error: BaseException) -> None:
         if isinstance(error, BmsError):
@@ -149,6 +200,7 @@ class PackFollower:
             async with aclosing(items) as coming:
                 async for item in coming:
                     if isinstance(item, Trouble):
+                        self._linked = self._linked and not item.lost
                         self._fail(item.error, lost=item.lost)
                         if item.lost and self._moved(board):
                             return
@@ -159,7 +211,7 @@ class PackFollower:
                     if self.recorded is not None and self.recorded.turned:
                         return
         finally:
-            self._opened, self._board = False, None
+            self._opened, self._linked, self._board = False, False, None
             with suppress(BmsError, OSError):
                 await board.close()
 
@@ -177,6 +229,8 @@ class PackFollower:
         while True:
             now = loop.time()
             left = max(self._due, begun + wait) - now
+            if self._hurried and not self._held:
+                break
             if self.recorded is not None and self.recorded.turned:
                 break
             if left <= 0 and not self._held:
@@ -185,10 +239,11 @@ class PackFollower:
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if self._held else left):
                     await self._wake.wait()
+        self._hurried = False
         self._due = max(self._due, loop.time() - self.pack.interval) + self.pack.interval
 
     async def _greet(self, board: Board) -> None:
-        self._opened, self.hopeless = True, None
+        self._opened, self._linked, self.hopeless = True, True, None
         self.raw.follow(board)
         if self.recorded is None:  # a recording holds what was asked then; more would skip answers
             await self._who(board)
