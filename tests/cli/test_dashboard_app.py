@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ from bmslink.connection import Connection
 from bmslink.control.presets import preset
 from bmslink.errors import PortNotFound
 from bmslink.link.transport import Pin
-from bmslink.model import Identity
+from bmslink.model import Identity, Reading
 from bmslink.packs import find_pack
 from bmslink.target import resolve
+from served_support import served
 
 QUIET = "sim://jbd?gap=0&cells=4&seed={}"
 
@@ -283,8 +285,8 @@ async def test_off_is_tried_while_the_link_is_lost_and_goes_out_when_it_is_back(
         await pilot.press("x", "c")
         assert app.behind is not None
         assert len(app.behind.followers[id(app.desk.packs[0])].switching) == 1
-        assert app.behind.left() == [f"{app.desk.packs[0].name}: charge off was not proven yet: "
-                                     "read the pack."]  # fmt: skip
+        (left,) = app.behind.left()
+        assert left.endswith(": charge off was not proven yet: read the pack.")
         cable.plugged = True
         begun = asyncio.get_running_loop().time()
         await until(app, lambda text: "charge off: read back" in text)
@@ -320,8 +322,43 @@ async def test_off_is_never_delayed_by_a_change_that_is_planned_or_written():
             await until(app, lambda text: "y yes" in text)
         await pilot.press("x", "c")  # no to the plan
         await until(app, lambda text: "charge off: read back" in text)
-        assert not app.desk.packs[0].settings.values()["cell_ovp"] == 3.6
+        assert app.desk.packs[0].settings.values()["cell_ovp"] != 3.6
         app.desk.dialog = Dialog("a change", busy="writing ...")
         await pilot.press("x", "d")
         app.desk.dialog = None
         await until(app, lambda text: "discharge off: read back" in text)
+
+
+async def test_a_pack_is_read_through_a_service_that_starts_and_directly_when_it_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("BMSLINK_STATE", str(tmp_path / "state"))
+    target = QUIET.format(1)
+    async with dashboard(target) as (app, pilot):
+        await until(app, lambda text: "live," in text)
+        pack = app.desk.packs[0]
+        assert pack.through == "" and app.behind is not None
+        follower = app.behind.followers[id(pack)]
+        own = follower.opened()
+        async with served(target):
+            await pilot.press("6")  # it gives the line away, though nothing is wrong with its own
+            await until(app, lambda text: "the service (process" in text)
+            assert not own.opened
+            await until(app, lambda text: "live," in text)
+            pack.limits = {"ccl": {"value": 1.0}}
+            await pilot.press("x", "c")
+            await until(app, lambda text: "charge off: read back" in text)
+            assert follower.service is not None
+        await until(app, lambda text: "the service (process" not in text and "live," in text, 60)
+        assert (pack.limits, pack.beat) == ({}, 0.0), "nothing that the service decided is left"
+        said = [event.text for event in pack.events if event.what == "service"]
+        assert said[0].startswith("It is read through the service (process ")
+        assert said[1] == "It is read directly: no service has it now."
+        assert app.failure is None
+
+
+async def test_the_age_of_a_served_reading_is_that_of_the_reading():
+    pack = WatchedPack("served", "sim://", beat=30.0)
+    pack.take(Reading(soc=1.0), 100.0, datetime.now().astimezone(), 25.0)
+    assert pack.age(105.0) == 30.0
+    assert (pack.freshness(105.0), pack.freshness(170.0)) == ("live", "late")

@@ -125,10 +125,12 @@ class Behind:
 
     async def _edit(self, follower: PackFollower, key: str) -> None:
         self.writing.append(follower)
+        follower.changing = True
         try:
             await change_setting(self._desk, follower, key, self._glyphs, self._draw)
         finally:
             self.writing.remove(follower)
+            follower.changing = follower in self.writing
         await self._read_settings(follower)
 
     async def _read_settings(self, follower: PackFollower) -> None:

@@ -23,7 +23,7 @@ def known_wires(reading: Reading) -> Mapping[int, float]:
 
 
 def outliers(reading: Reading) -> frozenset[int]:
-    """The cells whose wire has a far higher resistance than the others', or that the board names."""
+    """The cells whose wire is far above the others, or that the board names."""
     known = known_wires(reading)
     named = reading.raw.get("wire_resistance_cells")
     found = {n for n in named if n in known} if isinstance(named, list | tuple) else set[int]()

@@ -42,8 +42,12 @@ _log = logging.getLogger(__name__)
 _HOPELESS = (PortBusy, PortDenied, PortNotFound)
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 _TICK = 0.05
+_OLDEST = 3600.0
+"""s that a reading of the service may be old; clocks jump."""
 _BETWEEN = 1.0
 """s between two openings of a link that a person is waiting for."""
+_LOOK = 3.0
+"""s between two looks whether a service wants the line."""
 _WHO = 10.0
 """s between two questions who answers, where the link had only been quiet for a while."""
 
@@ -76,6 +80,9 @@ class PackFollower:
         """Whether its link was opened and not lost since."""
         self._hurried = False
         self._held = False
+        self._looked = 0.0
+        self.changing = False
+        """Whether a setting is being changed from here."""
         self.switching: list[str] = []
         """What a person has switched off here and was not answered yet."""
 
@@ -194,7 +201,7 @@ class PackFollower:
         board = self._board = self._make(endpoint)
         news = ServedNews(board, self.pack) if isinstance(board, ServedBoard) else None
         self.service = news
-        self.pack.through = "" if news is None else news.through
+        self._through(news)
         items = readings(board, interval=0.0, greet=self._greet, patient=True, sleep=self._sleep)
         try:
             async with aclosing(items) as coming:
@@ -206,6 +213,8 @@ class PackFollower:
                             return
                     else:
                         await self._take(board, item)
+                        if self._gives_way(board):
+                            return
                     if news is not None:
                         await news.look()
                     if self.recorded is not None and self.recorded.turned:
@@ -220,6 +229,25 @@ class PackFollower:
         with suppress(BmsError):
             return (registry.find(self.endpoint) is not None) is not isinstance(board, ServedBoard)
         return False
+
+    def _gives_way(self, board: Board) -> bool:
+        """Whether a service wants the line that is open here: it protects the pack, and gives the
+        values to all. Nothing that a person does is cut off for it."""
+        now = asyncio.get_running_loop().time()
+        busy = self.changing or self.switching or isinstance(board, ServedBoard)
+        if busy or self.recorded is not None or now - self._looked < _LOOK:
+            return False
+        self._looked = now
+        return self._moved(board)
+
+    def _through(self, news: ServedNews | None) -> None:
+        """Who is asked from now on; said where that changed."""
+        pack, was = self.pack, self.pack.through
+        pack.through, pack.beat = "" if news is None else news.through, 0.0
+        if self._readings and was != pack.through:
+            how = f"through {pack.through}" if pack.through else "directly: no service has it now"
+            pack.tell("service", f"It is read {how}.", _clock())
+            self.policies.begin_anew()
 
     async def _sleep(self, wait: float) -> None:
         """Until the next reading is due: sooner where a person hurries, and not while a recording
@@ -269,7 +297,11 @@ class PackFollower:
             await self._who(board)
         self.hopeless = None
         self._readings += 1
-        self.pack.take(reading, now, _clock())
+        clock = _clock()
+        old = 0.0
+        if isinstance(board, ServedBoard) and reading.time is not None:  # it may be of before
+            old = max(0.0, min((clock - reading.time).total_seconds(), _OLDEST))
+        self.pack.take(reading, now, clock, old)
         self.pack.link = _counters(board) or self.pack.link
         if self.recorded is not None:
             self.pack.recording = self.recorded.look(board)
