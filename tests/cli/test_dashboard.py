@@ -25,6 +25,7 @@ from dashboard_support import (
 from drawn_readings import READINGS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.text import Text
 
 import bmslink.cli.dashboard
 from bmslink.cli.dashboard.desk import TABS, Desk, Dialog, KeyWish, LineInput
@@ -505,3 +506,25 @@ def test_only_the_application_knows_textual():
 def test_severities_are_those_of_events():
     pack = watched("sev", replace(READING, faults=(Condition.AFE,)))
     assert pack.events[-1].severity is EventSeverity.CRITICAL
+
+
+@pytest.mark.parametrize(
+    "name", ["電池バンク一号", "😀😀 van", "電池" * 20, "e\u0301clair" * 3, "a" * 40]
+)
+def test_a_name_of_wide_signs_keeps_the_columns(name):
+    packs = [watched(name), watched("ordinary"), watched("none", Reading())]
+    for width in (60, 80, 132):
+        lines = [Text(line) for line in screen(Desk(packs), width)]
+        head = next(line for line in lines if "what is" in line.plain)
+        column = Text(head.plain[: head.plain.index("SOC") + 3]).cell_len
+        for line in lines[lines.index(head) + 1 :][:2]:
+            before = line.plain[: line.plain.index(" %") + 2]
+            assert Text(before).cell_len == column, [each.plain for each in lines]
+    desk = Desk(packs)
+    press(desk, "/", *name)
+    assert any(name[-3:] + "_" in line for line in screen(desk, 50))
+
+
+def test_a_board_without_cell_voltages_says_so():
+    text = "\n".join(screen(zoomed(watched("n", Reading(soc=50.0)))))
+    assert "the board gives no cell voltages" in text

@@ -286,7 +286,7 @@ async def test_off_is_tried_while_the_link_is_lost_and_goes_out_when_it_is_back(
         assert app.behind is not None
         assert len(app.behind.followers[id(app.desk.packs[0])].switching) == 1
         (left,) = app.behind.left()
-        assert left.endswith(": charge off was not proven yet: read the pack.")
+        assert ": charge off was not proven yet. `bmslink read " in left
         cable.plugged = True
         begun = asyncio.get_running_loop().time()
         await until(app, lambda text: "charge off: read back" in text)

@@ -59,7 +59,8 @@ class Behind:
         """What changes that are cut off now leave behind, in sentences."""
         boards = [follower.board for follower in self.writing]
         offs = [
-            f"{follower.pack.name}: {name} off was not proven yet: read the pack."
+            f"{follower.pack.name}: {name} off was not proven yet. `bmslink read "
+            f"{follower.endpoint.word}` tells what holds."
             for follower in self.followers.values()
             for name in follower.switching
         ]

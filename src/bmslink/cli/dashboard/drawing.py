@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from bmslink.cli.dashboard.desk import TABS, Desk, LineInput
@@ -148,7 +149,7 @@ def _title(desk: Desk, pack: WatchedPack, width: int, now: float, g: Glyphs) -> 
     name = t.shorten(t.clean(pack.name), room, g)
     if pack.identity is not None:
         for detail in filter(None, (pack.identity.model, pack.identity.firmware)):
-            if len(name) + 2 + len(detail) > room:
+            if cell_len(name) + 2 + cell_len(detail) > room:
                 break
             name += f"  {t.clean(detail)}"
     text = Text().append(sign, mark).append(f"{name} ", "bold")
@@ -223,8 +224,8 @@ def _foot(desk: Desk, width: int, now: float, clock: datetime, g: Glyphs) -> lis
 
 def _typed(line: LineInput, width: int, g: Glyphs) -> Text:
     """What is typed, to its end: a long prompt gives way to it."""
-    prompt = t.shorten(line.prompt, max(width // 3, width - len(line.text) - 1), g)
-    return Text(f"{prompt}{line.text}_"[-width:], "bold")
+    prompt = t.shorten(line.prompt, max(width // 3, width - cell_len(line.text) - 1), g)
+    return Text(t.ending(f"{prompt}{line.text}_", width), "bold")
 
 
 def _off_question(pack: WatchedPack, width: int, g: Glyphs) -> Text:

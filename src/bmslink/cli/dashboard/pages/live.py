@@ -141,6 +141,8 @@ def _after_cells(
             way = "to" if far > 0 else "beyond"
             items.append(f"{1000 * abs(far):.0f} mV {way} {bound.title} ({bound.mark})")
         yield from flowing("cells", [Text(item) for item in items], width)
+    else:
+        yield labelled("cells", Text(f"{g.none} (the board gives no cell voltages)"))
     yield labelled("balancing", Text(t.balancing(reading, g)))
     states = [*_headed("switches", t.switches(reading)), *_headed("FETs", t.fets(reading))]
     yield from flowing("switched", states or [Text(g.none)], width)
