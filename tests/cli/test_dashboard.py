@@ -40,8 +40,10 @@ from bmslink.cli.dashboard.model.words import meaning, short
 from bmslink.cli.dashboard.pages.cells import bars
 from bmslink.cli.dashboard.pages.chart import chart
 from bmslink.cli.dashboard.pages.fit import meta_at
+from bmslink.cli.dashboard.watching.recording import Recorded
 from bmslink.cli.render import text as t
 from bmslink.events import EventSeverity
+from bmslink.link.transport import parse_target
 from bmslink.model import Condition, Identity, Reading
 
 KINDS = pytest.mark.parametrize("g", [t.UNICODE, t.ASCII], ids=["unicode", "ascii"])
@@ -528,3 +530,35 @@ def test_a_name_of_wide_signs_keeps_the_columns(name):
 def test_a_board_without_cell_voltages_says_so():
     text = "\n".join(screen(zoomed(watched("n", Reading(soc=50.0)))))
     assert "the board gives no cell voltages" in text
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_the_clock_and_the_way_out_are_whole_on_the_line_of_keys(tab):
+    pack = watched("r")
+    pack.recording = (3.0, 60.0, 1.0)
+    for several in ([pack], [pack, watched("b")]):
+        desk = Desk(several)
+        desk.zoomed, desk.tab = pack, tab
+        for width in (40, 60, 80, 100):
+            last = screen(desk, width)[-1]
+            assert last.endswith(" 12:30:15") and "q quits" in last
+
+
+def test_nothing_is_switched_on_a_recording_and_what_is_held_reads_well():
+    pack = WatchedPack("r", "jbd+replay:///r.jsonl")
+    pack.take(READING, NOW, CLOCK)
+    desk = Desk([pack])
+    assert press(desk, "x") is None and desk.question is None
+    assert "Nothing was switched: this is a recording." in "\n".join(screen(desk))
+    pack.over = True
+    press(desk, "p")
+    assert "HELD, ENDED, last value 0.0 s ago" in screen(desk, 100)[0]
+
+
+def test_a_recording_is_never_turned_beyond_its_end():
+    turned = Recorded(parse_target("replay:///r.jsonl?from=5"))
+    turned.turn(by=60.0)
+    assert turned.endpoint().number("from", 0.0) == 65.0, "how long it is, is not known yet"
+    turned._length = 0.0
+    turned.turn(by=60.0)
+    assert turned.endpoint().number("from", 1.0) == 0.0

@@ -142,7 +142,9 @@ def _title(desk: Desk, pack: WatchedPack, width: int, now: float, g: Glyphs) -> 
     """The name on the left, how fresh the values are on the right."""
     state, style = state_words(pack, now)
     if desk.held_at is not None:
-        state, style = f"HELD, {state.removeprefix('live, ')} old", "bold magenta"
+        live = state.startswith("live, ")
+        state = f"HELD, {state.removeprefix('live, ')} old" if live else f"HELD, {state}"
+        style = "bold magenta"
     sign, mark = SIGNS[trouble(pack, now)]
     sign = f"{sign.strip()} " if sign.strip() not in ("", ".") else ""
     room = max(0, width - len(state) - len(sign) - 2)
@@ -276,8 +278,10 @@ def _keys(desk: Desk, width: int, clock: datetime) -> Text:
     parts += [("x OFF", "x"), ("p hold", "p"), (f"+- {desk.interval:g}s", "+"), ("? help", "?")]
     end = f"{clock:%H:%M:%S}"
     text = Text("", "dim")
-    for label, key in [*parts, ("q quits", "q")]:
-        if text.cell_len + len(label) + len(end) + 3 > width and key != "q":
+    last = ("q quits", "q")
+    for label, key in [*parts, last]:
+        after = len(end) if (label, key) == last else len(last[0]) + 2 + len(end)
+        if text.cell_len + len(label) + 2 + after > width and (label, key) != last:
             continue
         text.append_text(button(label, "bold" if key == "x" else "none", key=key)).append("  ")
     return text.append(" " * max(0, width - text.cell_len - len(end))).append(end)

@@ -214,7 +214,9 @@ class Keyboard:
         pack = self.desk.current(now)
         if pack is None:
             return None
-        if pack.other:
+        if pack.target.partition("://")[0].endswith("replay"):
+            self.desk.say("Nothing was switched: this is a recording.")
+        elif pack.other:
             self.desk.say(
                 "Nothing was switched: another board answers here. Look at it, then a accepts it."
             )
