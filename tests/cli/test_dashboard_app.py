@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -21,8 +22,10 @@ from bmslink.cli.dashboard.drawing import draw
 from bmslink.cli.dashboard.model.pack import WatchedPack
 from bmslink.cli.dashboard.watching.place import NamedPlace
 from bmslink.cli.render import text as t
+from bmslink.config import Plan
 from bmslink.connection import Connection
 from bmslink.control.presets import preset
+from bmslink.device import Device
 from bmslink.errors import PortNotFound
 from bmslink.link.transport import Pin
 from bmslink.model import Identity, Reading
@@ -362,3 +365,49 @@ async def test_the_age_of_a_served_reading_is_that_of_the_reading():
     pack.take(Reading(soc=1.0), 100.0, datetime.now().astimezone(), 25.0)
     assert pack.age(105.0) == 30.0
     assert (pack.freshness(105.0), pack.freshness(170.0)) == ("live", "late")
+
+
+_ANY = [
+    *"abcdefghijklmnoprstuvwxyz0123456789?/+-[]<>()= é電AXYE",
+    "up", "down", "pageup", "pagedown", "home", "end", "enter", "escape", "tab", "shift+tab",
+    "left", "right", "backspace", "ctrl+u", "f1", "delete",
+]  # fmt: skip
+_OFTEN = ["x", "c", "d", "a", "e", "enter", "y", "down", "escape", "3"]
+
+
+async def test_whatever_keys_are_pressed_nothing_breaks_and_nothing_is_written_unasked(
+    monkeypatch: pytest.MonkeyPatch, fixtures: Path
+):
+    """Random keys, clicks, sizes and pulled cables. A change is written only right after a yes to
+    its question, and a switch only goes off after the question for it."""
+    rng, lately, cable = random.Random(19), list[str](), Cable(monkeypatch)
+    apply, switch = Device.apply, Device.switch
+
+    async def applied(device: Device, plan: Plan, **more: Any) -> Any:
+        assert {"y", "Y"} & set(lately[-8:])
+        return await apply(device, plan, **more)
+
+    async def switched(device: Device, name: str, on: bool | None = None, **more: Any) -> Any:
+        assert on is False and {*"xX"} & set(lately) and {*"cdaCDA"} & set(lately[-8:])
+        return await switch(device, name, on, **more)
+
+    monkeypatch.setattr(Device, "apply", applied)
+    monkeypatch.setattr(Device, "switch", switched)
+    recording = fixtures / "jbd" / "jbd-aces-4s.jsonl"
+    targets = (f"{QUIET.format(1)}&chemistry=lfp", "sim://jk02?cells=24", f"replay://{recording}")
+    async with dashboard(*targets) as (app, pilot):
+        for n in range(400):
+            if rng.random() < 0.01:
+                cable.plugged = rng.random() < 0.6
+                (follower, *_) = app.behind.followers.values() if app.behind else [None]
+                if follower is not None and follower.reachable() is not None:
+                    await follower.opened().link.close()
+            if rng.random() < 0.01:
+                size = rng.choice([(20, 5), (40, 12), (80, 24), (300, 80)])
+                await pilot.resize_terminal(*size)
+            lately.append(rng.choice(_OFTEN if rng.random() < 0.4 else _ANY))
+            app._press(lately[-1])
+            if n % 4 == 0:
+                await asyncio.sleep(rng.choice([0, 0.01, 0.3, 2]))
+            assert app.failure is None
+        assert not any("made a mistake" in e.text for p in app.desk.packs for e in p.events)
