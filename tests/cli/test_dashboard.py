@@ -562,3 +562,11 @@ def test_a_recording_is_never_turned_beyond_its_end():
     turned._length = 0.0
     turned.turn(by=60.0)
     assert turned.endpoint().number("from", 1.0) == 0.0
+
+
+def test_what_is_off_is_on_the_first_page_however_many_cells_there_are():
+    cells = tuple(3.3 + 0.001 * n for n in range(32))
+    reading = replace(tripped(), cell_voltages=cells, cell_resistances=(0.05,) * 32)
+    text = "\n".join(screen(zoomed(watched("many", reading))))
+    assert "o  charge FET open" in text
+    assert "o  charge" not in "\n".join(screen(zoomed(watched("many", reading)), 132, 50))

@@ -68,7 +68,10 @@ def live_lines(
     rest = [*_after_cells(pack, reading, bounds, width, g)]
     top = [_pack_line(pack, reading, now, g), _soc_line(reading, width, g)]
     room = height - len(lines) - len(top) - len(rest)
-    body = [*top, *lines, *bars(reading, bounds, width, room, g), *rest]
+    cells = [*bars(reading, bounds, width, room, g)]
+    if len(cells) > room and pack.off():  # the line that says it is below the screen
+        lines += wrapped(f"o  {', '.join(pack.off())}", width, "bold yellow", 3)
+    body = [*top, *lines, *cells, *rest]
     if pack.freshness(now) != "live":  # an old value looks old, also where there is no colour
         body = [Text(line.plain, "dim") if line not in lines else line for line in body]
         body[0] = Text("last known ", "dim").append_text(body[0])
