@@ -568,5 +568,5 @@ def test_what_is_off_is_on_the_first_page_however_many_cells_there_are():
     cells = tuple(3.3 + 0.001 * n for n in range(32))
     reading = replace(tripped(), cell_voltages=cells, cell_resistances=(0.05,) * 32)
     text = "\n".join(screen(zoomed(watched("many", reading))))
-    assert "o  charge FET open" in text
-    assert "o  charge" not in "\n".join(screen(zoomed(watched("many", reading)), 132, 50))
+    assert "o charge FET open" in text
+    assert "o charge FET" not in "\n".join(screen(zoomed(watched("many", reading)), 132, 50))

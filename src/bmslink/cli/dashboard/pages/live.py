@@ -70,7 +70,7 @@ def live_lines(
     room = height - len(lines) - len(top) - len(rest)
     cells = [*bars(reading, bounds, width, room, g)]
     if len(cells) > room and pack.off():  # the line that says it is below the screen
-        lines += wrapped(f"o  {', '.join(pack.off())}", width, "bold yellow", 3)
+        lines += wrapped(f"o {', '.join(pack.off())}", width, "bold yellow", 3)
     body = [*top, *lines, *cells, *rest]
     if pack.freshness(now) != "live":  # an old value looks old, also where there is no colour
         body = [Text(line.plain, "dim") if line not in lines else line for line in body]
