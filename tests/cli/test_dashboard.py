@@ -570,3 +570,28 @@ def test_what_is_off_is_on_the_first_page_however_many_cells_there_are():
     text = "\n".join(screen(zoomed(watched("many", reading))))
     assert "o charge FET open" in text
     assert "o charge FET" not in "\n".join(screen(zoomed(watched("many", reading)), 132, 50))
+
+
+def test_a_key_of_another_page_does_nothing():
+    own = {
+        "over time": "[]",
+        "settings": "er",
+        "link": "b",
+        "live": "",
+        "policies": "",
+        "events": "",
+    }
+    for tab in TABS:
+        pack = watched("k")
+        desk = zoomed(pack, tab)
+        span, setting = desk.span, desk.setting
+        for key in sorted({*"[]erb<>()s/a"} - {*own[tab]}):
+            assert press(desk, key) is None, (tab, key)
+            assert (desk.tab, desk.span, desk.setting) == (tab, span, setting)
+            assert desk.typing is None and desk.dialog is None and desk.question is None
+    desk = Desk(bank(3))
+    for key in [*"123456[]erb<>()", "tab", "f1", "backspace"]:
+        assert press(desk, key) is None and desk.zoomed is None
+    press(desk, "?")
+    for key in [*"123456[]erbs/a", "tab"]:
+        assert press(desk, key) is None and desk.helping and desk.typing is None

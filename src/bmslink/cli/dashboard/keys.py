@@ -251,6 +251,8 @@ class Keyboard:
 
     def _span(self, key: str, now: float) -> KeyWish | None:
         desk = self.desk
+        if desk.tab != "over time":
+            return None
         at = SPANS.index(desk.span) + (1 if key == "]" else -1)
         desk.span = SPANS[min(max(at, 0), len(SPANS) - 1)]
         return KeyWish("tab", desk.zoomed, desk.tab)
