@@ -7,10 +7,11 @@ back for a while. What is critical is sent at once, in quiet hours and above the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from bmslink.errors import UsageError
@@ -157,37 +158,16 @@ class AlertRule:
 
     # -- over a restart --------------------------------------------------------------------------
 
-    def to_dict(self, clock: float, now: datetime) -> dict[str, Any]:
+    def saved(self, clock: float, now: datetime) -> Callable[[], dict[str, Any]]:
         """What a restart must not forget: what was sent and lasts, and what is still to be sent.
-        `now`: the calendar, UTC."""
-
-        def wall(then: float | None) -> datetime | None:
-            return None if then is None else now - timedelta(seconds=clock - then)
-
-        sent = [each for each in self._open.values() if each.sent is not None]
-        sent.sort(key=lambda each: each.event.severity.rank, reverse=True)
-        lasting = [
-            {
-                "event": each.event.to_dict(),
-                "sent": str(each.sent),
-                "silent": each.silent,
-                "gone": wall(each.gone),
-                "ended": None if each.ended is None else each.ended.to_dict(),
-            }
-            for each in sent[:_MOST_KEPT]
-        ]
-        found = {
-            "lasting": lasting,
-            "moments": [event.to_dict() for event in self._moments[:_MOST_KEPT]],
-            "held": self._held,
-            "more": self._more,
-            "room": self._room,
-            "at": now,
-        }
-        return {name: plain(value) for name, value in found.items()}
+        It is made where the result is called, which takes longer than a command may wait. `now`:
+        the calendar, UTC."""
+        sent = [replace(each) for each in self._open.values() if each.sent is not None]
+        rest = {"held": [*self._held], "more": self._more, "room": self._room, "at": plain(now)}
+        return partial(_saved, sent, [*self._moments], rest, clock, now)
 
     def restore(self, values: Mapping[str, Any], clock: float, now: datetime) -> list[PackEvent]:
-        """Go on from what `to_dict` gave before a restart: what was sent is not sent again. The
+        """Go on from what `saved` gave before a restart: what was sent is not sent again. The
         conditions that were not over then. What cannot be read is left out."""
         with suppress(*_UNREADABLE):
             away = max(0.0, (now - datetime.fromisoformat(values["at"])).total_seconds())
@@ -225,6 +205,31 @@ _UNREADABLE = (UsageError, TypeError, ValueError, KeyError, AttributeError, Over
 
 def _listed(found: Any) -> list[Any]:
     return found if isinstance(found, list) else []
+
+
+def _saved(
+    sent: list[_Lasting],
+    moments: list[PackEvent],
+    rest: Mapping[str, Any],
+    clock: float,
+    now: datetime,
+) -> dict[str, Any]:
+    def wall(then: float | None) -> datetime | None:
+        return None if then is None else now - timedelta(seconds=clock - then)
+
+    sent.sort(key=lambda each: each.event.severity.rank, reverse=True)
+    lasting = [
+        {
+            "event": each.event.to_dict(),
+            "sent": str(each.sent),
+            "silent": each.silent,
+            "gone": plain(wall(each.gone)),
+            "ended": None if each.ended is None else each.ended.to_dict(),
+        }
+        for each in sent[:_MOST_KEPT]
+    ]
+    told = [event.to_dict() for event in moments[:_MOST_KEPT]]
+    return {**rest, "lasting": lasting, "moments": told}
 
 
 def _restored(values: Mapping[str, Any], clock: float, now: datetime) -> _Lasting:

@@ -39,7 +39,7 @@ class Remembered:
 
     conditions: tuple[SeenCondition, ...] = ()
     rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Receiver -> what its `AlertRule.to_dict` gave."""
+    """Receiver -> what its `AlertRule.saved` gave."""
     waiting: Mapping[str, tuple[Alert, ...]] = field(default_factory=dict)
     """Receiver -> what had not arrived."""
     alive: datetime | None = None
@@ -63,18 +63,19 @@ class AlertMemory:
             return Remembered()
         return _unpacked(found or {})
 
-    def save(self, values: Mapping[str, Any], ended: Callable[[str], None]) -> None:
-        """Have it written soon; `ended` hears why it was not, or an empty text."""
-        self._disk.put(partial(self.save_now, values), key="alerts", ended=ended)
+    def save(self, make: Callable[[], Mapping[str, Any]], ended: Callable[[str], None]) -> None:
+        """Have it made and written soon, by the thread; `ended` hears why it was not written, or
+        an empty text."""
+        self._disk.put(partial(self.save_now, make), key="alerts", ended=ended)
 
-    def save_now(self, values: Mapping[str, Any]) -> None:
-        """Write it. Raises `UnwritableState`."""
-        self._folder.save(self._name, values, None)
+    def save_now(self, make: Callable[[], Mapping[str, Any]]) -> None:
+        """Make and write it. Raises `UnwritableState`."""
+        self._folder.save(self._name, make(), None)
 
 
 def packed(
     conditions: Iterable[SeenCondition],
-    receivers: Mapping[str, tuple[Mapping[str, Any], Iterable[Alert]]],
+    receivers: Mapping[str, tuple[Callable[[], Mapping[str, Any]], Iterable[Alert]]],
     alive: datetime,
 ) -> dict[str, Any]:
     """What is saved; plain values. Of each receiver: its rule, and what waits."""
@@ -84,7 +85,7 @@ def packed(
             {"seen": plain(each.seen), "event": each.event.to_dict()} for each in conditions
         ][:_MOST],
         "receivers": {
-            name: {"rule": rule, "waiting": [alert.to_dict() for alert in waiting]}
+            name: {"rule": rule(), "waiting": [alert.to_dict() for alert in waiting]}
             for name, (rule, waiting) in receivers.items()
         },
     }

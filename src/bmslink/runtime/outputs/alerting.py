@@ -35,6 +35,8 @@ _PATIENCE = 2.0
 _AT_ONCE, _EVERY = 6, 10.0
 """Times that conditions are saved at once, and s for each one more: one that chatters must not wear
 out a flash card."""
+_SOON = 0.05
+"""s until what changed is saved: what an event made the policies send goes out first."""
 _ALIVE = 300.0
 """s after which it is saved again when something lasts that was seen last."""
 _FORGOTTEN = 600.0
@@ -70,6 +72,7 @@ class Alerting:
         self._changes = 0
         self._stale = self._recalled = False
         self._recalling: asyncio.Task[None] | None = None
+        self._keeping: asyncio.TimerHandle | None = None
         self._saved = 0.0
         self._began: float | None = None
         if memory is not None:
@@ -198,20 +201,25 @@ class Alerting:
         sent, self._changes = changes != self._changes, changes
         due = clock - self._saved >= _ALIVE
         if sent or due or (self._stale and self._budget.take(clock)):
-            self._keep()
+            self._keep_soon()
+
+    def _keep_soon(self) -> None:
+        if self._keeping is None and self._loop is not None and not self._loop.is_closed():
+            self._keeping = self._loop.call_later(_SOON, self._keep)
 
     def _keep(self) -> None:
+        self._keeping = None
         if self._memory is not None and self._recalled:
             self._stale, self._saved = False, asyncio.get_running_loop().time()
             self._memory.save(self._packed(), self._kept)
 
-    def _packed(self) -> dict[str, Any]:
+    def _packed(self) -> Callable[[], dict[str, Any]]:
         clock, now = asyncio.get_running_loop().time(), self._feed.now()
         receivers = {
-            name: (line.rule.to_dict(clock, now), line.sender.waiting())
+            name: (line.rule.saved(clock, now), line.sender.waiting())
             for name, line in self._lines.items()
         }
-        return packed(self._feed.lasting.seen(now), receivers, now)
+        return partial(packed, self._feed.lasting.seen(now), receivers, now)
 
     def _kept(self, error: str) -> None:
         key = f"{OUTPUT}/alerts"
@@ -223,7 +231,7 @@ class Alerting:
     def _gone(self) -> None:
         """Called by a sender's thread: an alert waits no longer."""
         if self._memory is not None and self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._keep)
+            self._loop.call_soon_threadsafe(self._keep_soon)
 
     # -- receivers -------------------------------------------------------------------------------
 
@@ -261,6 +269,8 @@ class Alerting:
 
     async def close(self, patience: float) -> None:
         """Give what waits so many s to arrive."""
+        if self._keeping is not None:
+            self._keeping.cancel()
         ends = (asyncio.to_thread(line.sender.close, patience) for line in self._lines.values())
         await asyncio.gather(*ends)
         if self._memory is not None and self._recalled:
