@@ -7,7 +7,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import serial
@@ -18,6 +18,7 @@ from pymodbus.client import ModbusTcpClient
 import bmslink
 from ble_support import ADDRESS, board, clear_air
 from bmslink import registry
+from bmslink.cli import service_line
 from bmslink.cli.app import main
 from bmslink.errors import GateError, PortBusy
 from bmslink.protocols.jbd.framing import JBDFramer, read_request, write_request
@@ -253,6 +254,17 @@ def bmstools_changes(link: Path) -> dict[str, Any]:
     finally:
         port.close()
     return dict(basic)
+
+
+async def test_what_a_guest_sent_long_before_it_has_the_line_goes_nowhere() -> None:
+    async with served(JBD):
+        found = registry.served_pack("jbd")
+        assert found is not None
+        lending = service_line._Lending(cast(Any, None), found)
+        lending.take(b"old")
+        await asyncio.sleep(2)
+        lending.take(b"new")
+        assert lending._typed == b"new"
 
 
 @pytest.mark.real_time
