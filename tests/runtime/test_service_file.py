@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -45,6 +45,10 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+def rewrite(config: Path, text: str) -> None:
+    config.write_text(text)
+
+
 async def test_what_a_reload_takes_away_is_said(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -52,29 +56,42 @@ async def test_what_a_reload_takes_away_is_said(
     service = Service(load_plan())
     alarms: list[bool] = []
     monkeypatch.setattr(service, "tell", lambda *_, **more: alarms.append(more.get("alarm", False)))
-    config.write_text(WHOLE.replace("enforce = true\n", ""))
+    rewrite(config, WHOLE.replace("enforce = true\n", ""))
     assert (await service.reload()).remarks == (
         "van has no enforce = true any more: its policies only watch.",
     )
-    config.write_text(WHOLE.replace("enforce = true\n", "").replace('policies = "van.toml"', ""))
+    rewrite(config, WHOLE.replace("enforce = true\n", "").replace('policies = "van.toml"', ""))
     (lost,) = (await service.reload()).remarks
     assert "nothing watches it" in lost
-    config.write_text(WHOLE[: WHOLE.index("[packs.shed]")])
+    rewrite(config, WHOLE[: WHOLE.index("[packs.shed]")])
     told = (await service.reload()).remarks
     assert ["in the file no more" in each for each in told] == [True, True]
     assert alarms == [True, True, True]
-    config.write_text(WHOLE)
+    rewrite(config, WHOLE)
     assert (await service.reload()).remarks == ()
     assert alarms[-1] is False
 
 
-async def test_a_file_that_is_being_written_is_waited_for(config: Path) -> None:
-    plan = load_plan(path=config)
-    config.write_text(WHOLE[: WHOLE.index("[packs.shed]")])
-    reading = asyncio.get_running_loop().run_in_executor(None, plan.read_again)
-    await asyncio.to_thread(time.sleep, 0.02)
-    config.write_text(WHOLE)
-    assert len((await reading).packs) == len(plan.packs)
+def test_a_file_that_is_being_written_is_waited_for(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, whole = load_plan(path=config), WHOLE.encode()
+    config.write_bytes(whole[: WHOLE.index("[packs.shed]")])
+    written = iter([whole[:-9], whole])
+
+    def sleep(seconds: float) -> None:
+        for each in written:
+            config.write_bytes(each)
+            return
+
+    monkeypatch.setattr("bmslink.storage.toml.time", SimpleNamespace(sleep=sleep))
+    assert plan.read_again().packs == plan.packs
+    monkeypatch.setattr(
+        "bmslink.storage.toml.time",
+        SimpleNamespace(sleep=lambda _: config.write_bytes(config.read_bytes() + b"#")),
+    )
+    with pytest.raises(TargetError, match="is being written"):
+        plan.read_again()
 
 
 def test_what_acts_may_set_untried_switches_and_feed_a_command(config: Path) -> None:

@@ -26,6 +26,8 @@ _TIME = re.compile(r"(\d+(?:\.\d+)?) *(s|min|m|h|)")
 _SECONDS = {"s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _GOODBYE = 30.0
 """How long the comparing afterwards may take, s."""
+_OLD = 1.0
+"""How long a guest's bytes may wait until the line is lent, s."""
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -195,6 +197,7 @@ class _Lending:
         self._client, self._path = _client(served)
         self._guests: list[Callable[[bytes], None]] = []
         self._typed = bytearray()
+        self._typed_at = 0.0
         self._news = asyncio.Event()
         self._key = ""
 
@@ -208,7 +211,7 @@ class _Lending:
             wish = {"seconds": seconds, "to": whom}
             self._session.say(
                 f"{self._served.name}: its settings are read first, to be compared afterwards; "
-                "what is sent before the line is lent goes nowhere."
+                "what is sent meanwhile goes nowhere."
             )
             sending = asyncio.create_task(self._send())
             stack.callback(sending.cancel)
@@ -238,6 +241,7 @@ class _Lending:
                 if "error" in line:
                     raise error_of(line)
                 if "begun" in line:
+                    self._drop_old()
                     self._key = str(line["begun"])
                     self._news.set()
                     self._tell_begun(places, line.get("until"))
@@ -271,11 +275,18 @@ class _Lending:
         return _Guest(self, deliver)
 
     def take(self, data: bytes) -> None:
-        """Bytes from a guest; what it sent before the line was its own goes nowhere, because later
-        it may mean something else."""
-        if self._key:
-            self._typed += data
-            self._news.set()
+        """Bytes from a guest."""
+        if not self._key:
+            self._drop_old()
+        self._typed += data
+        self._typed_at = asyncio.get_running_loop().time()
+        self._news.set()
+
+    def _drop_old(self) -> None:
+        """What a guest sent long before the line is its own goes nowhere: nobody waits for the
+        answer any more, and a command may mean something else by now."""
+        if asyncio.get_running_loop().time() - self._typed_at > _OLD:
+            self._typed.clear()
 
     @property
     def guests(self) -> list[Callable[[bytes], None]]:

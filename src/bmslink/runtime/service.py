@@ -267,8 +267,9 @@ class Service:
                 plan = await loop.run_in_executor(self._disk.queue.thread, self.plan.read_again)
                 return await self._change_to(plan)
             except TargetError as error:
-                self.tell("reload_refused", f"Nothing was changed: {error}", alarm=True)
-                raise
+                said = f"Nothing was changed: {error}"
+                self.tell("reload_refused", said, alarm=True)
+                raise TargetError(said) from error
             finally:
                 self.ready()
 
