@@ -22,7 +22,6 @@ from bmslink.link.turns import Preempted
 from bmslink.model import Identity, Reading, Switch
 from bmslink.moments import utc_now
 from bmslink.places import Place
-from bmslink.runtime.acting.direct import send_offs, who_after
 from bmslink.runtime.acting.drill import Drill
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.feed import Feed
@@ -30,6 +29,7 @@ from bmslink.runtime.health import PackHealth, PackState, cause_of, link_counter
 from bmslink.runtime.judging.known_board import KnownBoard
 from bmslink.runtime.judging.pack_judge import PackJudge
 from bmslink.runtime.judging.pack_memory import PackDisk, PackMemory
+from bmslink.runtime.judging.stopping import stop_all
 from bmslink.runtime.pack_loop import BetweenPolls, follow, in_time
 from bmslink.runtime.pack_turns import Aside, PackTurns
 from bmslink.runtime.service_file import PackPlan
@@ -48,8 +48,6 @@ _COMMAND = 900.0
 """The same for one command; a change that is written and proven takes a minute or two."""
 _PATIENCE = 3.0
 """How long a command waits for a link that is being opened, s."""
-_DRILL_ENDS = 5.0
-"""How long a stop waits for the end of a drill, whose offs are its own, s: a disk may keep it."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 """s before a pack starts anew after a mistake of ours, and before a silent one is asked again where
 others wait for the same line."""
@@ -196,25 +194,7 @@ class ServedPack:
         is being set by hand."""
         if wish.do != "stop":
             return await self._judge.do(wish, who)
-        async with self.turns.off() as board:
-            acting = self._judge.acting
-            waive = acting.waive | wish.waive
-            acts = acting.acts_on(board.known if board.certain else None)
-            at_once = not acts or wish.untested  # what acts may not reach all
-            sent = await send_offs(board, waive) if at_once else []
-        try:  # what follows may wait for a disk, and polls do not
-            if self.drilling is not None:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self.drilling.over.wait(), _DRILL_ENDS)
-            identity = await who_after(board, sent)
-            done = await self._judge.stop(wish, who, identity, sent)
-        except Exception:
-            if not sent:  # what acts did not send it
-                async with self.turns.off():
-                    await send_offs(board, waive)
-            raise
-        await self._judge.require_stopped()
-        return done
+        return await stop_all(self._judge, self.turns, lambda: self.drilling, wish, who)
 
     def _begin_off(self) -> None:
         """Something is to be switched off: a drill switches nothing on any more, and whoever has
