@@ -355,3 +355,31 @@ async def test_policies_of_a_service_stay_inside_the_settings_of_the_board() -> 
         bench.served.judge.learn({"cell_ovp": ovp + 0.02})
         assert bench.served.decision is not None
         assert await bench.stays(lambda: not bench.on("charge"), 20)
+
+
+@pytest.mark.parametrize("protocol", ["jbd", "jk02"])
+async def test_a_reset_gives_the_balancer_back_as_it_does_a_fet(protocol: str) -> None:
+    async with enforced(protocol) as bench:
+        if not bench.on("balance"):
+            bench.pack.set_switch("balance", True)
+        await bench.until(lambda: bench.switch("balance")["shown"] is True, 60)
+        await bench.served.act(ActingWish(do="stop"), "anna")
+        await bench.until(lambda: not bench.on("balance"), 10)
+        await asyncio.sleep(60)
+        assert not bench.on("balance")
+        await bench.served.judge.do(ActingWish(do="reset"), "anna")
+        for name in ("charge", "discharge", "balance"):
+            await bench.until(lambda name=name: bench.on(name), 180)
+        await bench.until(lambda: bench.switch("balance")["shown"] is True, 30)
+        assert bench.switch("balance")["owner"] != "ours"
+        assert "balance on: read back." in bench.said("given_back")
+
+
+async def test_a_reset_leaves_a_balancer_off_that_was_off() -> None:
+    async with enforced("jbd") as bench:
+        bench.pack.set_switch("balance", False)
+        await bench.until(lambda: bench.switch("balance")["shown"] is False, 60)
+        await bench.served.act(ActingWish(do="stop"), "anna")
+        await bench.served.judge.do(ActingWish(do="reset"), "anna")
+        await bench.until(lambda: bench.on("charge"), 180)
+        assert await bench.stays(lambda: not bench.on("balance"), 200)
