@@ -72,7 +72,7 @@ class ActingSide:
         self._next = 0.0
         self._unsure = False
         self._looked_at = ""
-        self._over = False
+        self._closings = 0
         self._changing = asyncio.Lock()
         """Held while it begins or ends: a poll and a person may both have it begin, and this
         program's own lock of the pack looks like another program's. No off takes it."""
@@ -136,12 +136,13 @@ class ActingSide:
         return False
 
     async def _begin(self, identity: Identity, *, enforce: bool) -> bool:
+        closings = self._closings
         found = await begin_acting(
             self._board, identity, self._text, self._path,
             note=self._note(), tell=self._tell, interval=self._interval, waive=self.waive,
             sinks=self.sinks, turn=self._turn, off_turn=self._off_turn, enforce=enforce,
         )  # fmt: skip
-        if not isinstance(found, Standing) and self._over:
+        if not isinstance(found, Standing) and closings != self._closings:
             await found.close()  # the disk had kept it until after the end
             return False
         if isinstance(found, Standing):
@@ -333,7 +334,7 @@ class ActingSide:
 
     async def close(self) -> None:
         """The end. Switches stay as they are; limits end with their ttl."""
-        self._over = True
+        self._closings += 1
         held = False
         with suppress(TimeoutError):
             held = await asyncio.wait_for(self._changing.acquire(), _ENDS)
