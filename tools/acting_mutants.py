@@ -47,8 +47,8 @@ MUTANTS = (
     Mutant(_ON, "if record.prior is not True:", "if False:", "test_what_was_off_before"),
     Mutant(
         _ON,
-        "if not mandate.enforce or name not in mandate.actuators:",
-        "if False:",
+        "    if not mandate.enforce:",
+        "    if False:",
         "shadow all 4",
     ),
     Mutant(_ON, "if record.down is not None:", "if False:", "test_after_a_stand_down"),

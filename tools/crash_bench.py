@@ -336,8 +336,7 @@ class _Program:
             if bench.shows(name) or name in bench.person:
                 continue
             record = None if actor is None else actor.ledger.record(name)
-            acts = actor is not None and name in actor.mandate.actuators
-            if not acts:  # no policy gives it back, and no policy took it
+            if actor is None or not actor.mandate.enforce:  # nothing gives it back
                 continue
             if record is not None and record.own and record.prior is True:
                 bench.broke("given back", f"{name} is ours, and is never switched on again")

@@ -16,7 +16,11 @@ from bmslink.errors import Refused
 from bmslink.model import Switch
 from bmslink.protocols.common.settings_map import SettingsMap
 
-__all__ = ["SwitchedOff", "switches_on"]
+__all__ = ["Overtaken", "SwitchedOff", "switches_on"]
+
+
+class Overtaken(Refused):
+    """An on that gives way to a newer off: it did not leave."""
 
 
 class SwitchedOff:
@@ -44,12 +48,12 @@ class SwitchedOff:
             self._since.reset(token)
 
     def require_none(self, switches: Collection[Switch]) -> None:
-        """`Refused` where one of them was switched off meanwhile."""
+        """`Overtaken` where one of them was switched off meanwhile."""
         since = self._since.get()
         off = [s for s in switches if since is not None and self._offs[s] != since[s]]
         if off:
             names = " and ".join(off)
-            raise Refused(f"{names} on was not sent: somebody switched {names} off meanwhile.")
+            raise Overtaken(f"{names} on was not sent: somebody switched {names} off meanwhile.")
 
 
 def switches_on(settings: SettingsMap, address: int, data: bytes) -> list[Switch]:

@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -287,6 +288,10 @@ def test_a_run_that_ended_without_a_word_is_stale(run: Cli) -> None:
     assert "the clock was set back" in run("control", "status").out
     status.write(path, _run())
     assert run("control", "status").code == 0
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    status.write(path, _run(pid=killed.pid))  # a moment ago
+    assert run("control", "status").code == 1
 
 
 def test_slow_runs_have_more_time() -> None:

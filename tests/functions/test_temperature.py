@@ -39,9 +39,10 @@ async def test_the_load_is_limited_in_the_heat_and_cut_beyond(protocol: str) -> 
 
 @pytest.mark.parametrize("protocol", VENDORS)
 async def test_down_to_minus_20_degrees(protocol: str) -> None:
-    """Charging ends at 3 °C, a load goes on to -20 °C."""
+    """Charging ends at 3 °C, a load goes on to -20 °C, or to 2 K before the BMS ends it, where
+    the service can read what it is set to (-20 °C on this Daly)."""
     async with enforced(protocol) as bench:
-        for celsius, charge in ((25.0, True), (4.0, True), (-5.0, False), (-18.0, False)):
+        for celsius, charge in ((25.0, True), (4.0, True), (-5.0, False), (-17.0, False)):
             bench.pack.set_temperature("cell_1", celsius)
 
             def right(charge: bool = charge) -> bool:

@@ -337,3 +337,49 @@ async def test_who_is_cancelled_holds_no_pack(monkeypatch: pytest.MonkeyPatch) -
     again = lock_acting("a pack")
     assert again is not None
     os.close(again)
+
+
+async def test_policies_of_a_service_stay_inside_the_settings_of_the_board() -> None:
+    """They were looked at anyway; a new one of the board counts as well, and nothing is given back
+    sooner for it."""
+    text = policy_text("jk02").replace('ov_trip = "3.55 V"', 'ov_trip = "3.70 V"')
+    text = text.replace('ov_critical = "3.62 V"', 'ov_critical = "3.75 V"')
+    async with enforced("jk02", text=text) as bench:
+        async with bmslink.connect(bench.pack.target) as device:
+            ovp = (await device.settings())["cell_ovp"].value
+        assert isinstance(ovp, float)
+        assert ovp < 3.68
+        bench.pack.set_cell_voltage(2, round(ovp - 0.02, 3))  # 30 mV inside it is a trip
+        await bench.until(lambda: not bench.on("charge"), 10)
+        assert "inside the BMS's cell_ovp" in bench.switch("charge")["why"]
+        bench.served.judge.learn({"cell_ovp": ovp + 0.02})
+        assert bench.served.decision is not None
+        assert await bench.stays(lambda: not bench.on("charge"), 20)
+
+
+@pytest.mark.parametrize("protocol", ["jbd", "jk02"])
+async def test_a_reset_gives_the_balancer_back_as_it_does_a_fet(protocol: str) -> None:
+    async with enforced(protocol) as bench:
+        if not bench.on("balance"):
+            bench.pack.set_switch("balance", True)
+        await bench.until(lambda: bench.switch("balance")["shown"] is True, 60)
+        await bench.served.act(ActingWish(do="stop"), "anna")
+        await bench.until(lambda: not bench.on("balance"), 10)
+        await asyncio.sleep(60)
+        assert not bench.on("balance")
+        await bench.served.judge.do(ActingWish(do="reset"), "anna")
+        for name in ("charge", "discharge", "balance"):
+            await bench.until(lambda name=name: bench.on(name), 180)
+        await bench.until(lambda: bench.switch("balance")["shown"] is True, 30)
+        assert bench.switch("balance")["owner"] != "ours"
+        assert "balance on: read back." in bench.said("given_back")
+
+
+async def test_a_reset_leaves_a_balancer_off_that_was_off() -> None:
+    async with enforced("jbd") as bench:
+        bench.pack.set_switch("balance", False)
+        await bench.until(lambda: bench.switch("balance")["shown"] is False, 60)
+        await bench.served.act(ActingWish(do="stop"), "anna")
+        await bench.served.judge.do(ActingWish(do="reset"), "anna")
+        await bench.until(lambda: bench.on("charge"), 180)
+        assert await bench.stays(lambda: not bench.on("balance"), 200)

@@ -19,7 +19,7 @@ from bmslink.runtime.acting.orphans import Orphans, orphans
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.start import lock_acting
 from bmslink.served_board import ServedBoard
-from bmslink.storage.journal import Journal
+from bmslink.storage.journal import Journal, JournalError
 from bmslink.testing import SimulatedPack
 from cli_support import Cli
 from served_support import served, until
@@ -69,6 +69,21 @@ async def test_each_switch_is_measured_and_left_as_it_was(protocol: str):
     ends = [r for r in Journal().records() if r["event"] == "drill" and r["phase"] == "end"]
     assert {r["switch"]: r["result"] for r in ends}["charge"] == "passed"
     assert not (await _orphans(pack)).rows
+
+
+async def test_a_drill_whose_end_cannot_be_written_says_so(monkeypatch: pytest.MonkeyPatch):
+    pack, append = _resting("jbd"), Journal.append
+
+    def full(journal: Journal, event: str, **data: Any) -> None:
+        if data.get("phase") == "end":
+            raise JournalError("The disk is full.")
+        append(journal, event, **data)
+
+    monkeypatch.setattr(Journal, "append", full)
+    (row,) = (await _drill(pack, switches=[Switch.CHARGE])).rows
+    assert (row.result, row.restored) == ("passed", True)
+    assert "The disk is full. So the journal does not say that the drill of charge is" in row.note
+    assert (await _orphans(pack)).rows == ()
 
 
 @pytest.mark.parametrize("protocol", VENDORS)

@@ -14,10 +14,14 @@ import pytest
 import bmslink
 from acting_support import EnforcedBench, policy_text
 from bmslink.config.identity import locks
+from bmslink.control.act import store as stores
+from bmslink.control.act.ledger import SwitchRecord
+from bmslink.control.act.store import LedgerStore
 from bmslink.errors import GateError
 from bmslink.link.transport import parse_target
 from bmslink.model import Command, Switch
-from bmslink.runtime.acting import mailbox
+from bmslink.runtime.acting import by_hand, mailbox
+from bmslink.runtime.acting.start import pack_key
 from bmslink.runtime.jobs import PackJobs
 from bmslink.service_forms import SwitchRequest
 from bmslink.storage import alone
@@ -149,3 +153,39 @@ async def test_no_off_waits_for_a_look_at_the_disk(monkeypatch: pytest.MonkeyPat
         assert not held
     assert time.monotonic() - begun < 1.5
     hang.set()
+
+
+@pytest.mark.real_time
+async def test_a_ledger_that_is_not_written_in_time_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where a person's on ended a person's off: the switch is on all the same."""
+    pack = SimulatedPack("daly-a5", cells=4, load=0.0)
+    hang = threading.Event()
+
+    def hangs(*_: Any, **more: Any) -> str:
+        hang.wait(10)
+        return ""
+
+    async with bmslink.connect(pack.target) as device:
+        identity = await device.identify()
+        store = LedgerStore(pack_key(device.board, identity))
+        off = SwitchRecord(person="bob")
+        store.save(store.load(0.0).ledger.with_record("charge", off), 0.0)
+        assert store.close()
+        monkeypatch.setattr(stores, "_PATIENCE", 0.2)
+        monkeypatch.setattr(LedgerStore, "_write", hangs)
+        async with by_hand.switching_on(device.board, identity, Switch.CHARGE) as freed:
+            assert "may still say that somebody switched it off by hand" in await freed()
+        hang.set()
+
+
+async def test_an_answer_that_cannot_be_written_is_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(mailbox, "replace_file", full)
+    mailbox._answer(Path("x.wish"), mailbox._Reply(done=["All off."]))
+    assert "cannot be answered (No space left on device): All off." in caplog.text

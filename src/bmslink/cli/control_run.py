@@ -180,8 +180,9 @@ def status(
             session.print(*render.run(each, now))
     if not found.runs:
         session.say("No `control run` is running; it leaves its state for this command.")
-        if services():
-            session.say("A service is: `bmslink service status` says what acts on its packs.")
+    if services():
+        session.say("A service runs: `bmslink service status` says what acts on its packs.")
+    if not found.runs:
         raise typer.Exit(FOUND)
     if not session.json:
         session.print(render.LINK_DEAD)

@@ -28,6 +28,7 @@ from bmslink.model import Identity, Switch
 from bmslink.protocols.abilities import settings_of
 from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot
 from bmslink.storage.journal import Journal, JournalError, on_disk
+from bmslink.switched_off import Overtaken
 
 __all__ = [
     "apply",
@@ -343,6 +344,8 @@ async def carry_out(job: Job, changes: Sequence[Change]) -> Outcome:
             await close(job, "nothing sent", why=str(error))
             if isinstance(error, JournalError):
                 raise refuse(f"{error} Nothing was sent.", "journal") from error
+            if isinstance(error, Overtaken):
+                raise refuse(f"Nothing was sent. {error}", "overtaken") from error
             raise
         raise await roll_back(job, changes, error) from error
     await close(job, "done")

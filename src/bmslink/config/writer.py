@@ -31,7 +31,7 @@ from bmslink.errors import (
 from bmslink.model import Identity
 from bmslink.protocols.common.settings_map import RawSettings, SettingsSnapshot, Slot
 from bmslink.storage.journal import JournalError
-from bmslink.switched_off import switches_on
+from bmslink.switched_off import Overtaken, switches_on
 
 __all__ = ["patiently", "still_ours", "write_until_verified"]
 
@@ -127,6 +127,8 @@ async def _write_one(job: Job, address: int, found: bytes | None, data: bytes) -
         raise VerifyError(
             f"{told}: it was acknowledged, but read back it is {shown}.", error.found
         ) from error
+    except Overtaken:
+        raise
     except Refused as error:
         raise Refused(f"{told}: {error}", error.status) from error
 

@@ -15,6 +15,7 @@ import msgspec
 
 from bmslink.errors import BmsError
 from bmslink.storage.atomic import replace_file
+from bmslink.storage.processes import is_running
 from bmslink.storage.state import state_path
 
 __all__ = [
@@ -90,6 +91,8 @@ class Run(msgspec.Struct, kw_only=True):
 
     def gone(self, now: float) -> bool:
         """Whether the run has ended without a word, or hangs."""
+        if not is_running(self.pid):
+            return True
         longest = max(_SHORTEST, 3 * self.interval)
         return not -longest <= self.age(now) <= longest
 

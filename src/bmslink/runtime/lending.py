@@ -153,11 +153,7 @@ class _Away:
         except LinkClosed:
             raise
         except BmsError as error:
-            self.pack.tell(
-                "drift_unknown",
-                f"Whether its settings changed meanwhile is not known: {error}",
-                alarm=True,
-            )
+            self._unknown(error)
         if before is not None and after is not None and self.reason == "off":
             before = _switched_off(before, after)
         found = drift_between(before, after)
@@ -177,7 +173,7 @@ class _Away:
             reason=self.reason,
             drift=_rows(found),
         )
-        with suppress(JournalError):
+        try:
             await asyncio.to_thread(
                 Journal().append,
                 "service",
@@ -186,7 +182,17 @@ class _Away:
                 reason=self.reason,
                 drift=_rows(found),
             )
+        except JournalError as error:
+            told = f"That its line was away, and came back, is not in the journal: {error}"
+            self.pack.tell("trouble", told, alarm=True)
         return found
+
+    def _unknown(self, error: BmsError) -> None:
+        self.pack.tell(
+            "drift_unknown",
+            f"Whether its settings changed meanwhile is not known: {error}",
+            alarm=True,
+        )
 
     async def _greet(self, board: Board) -> None:
         """Speak to the board again as after opening its link."""
@@ -320,9 +326,11 @@ class Release(_Away):
         async with pack.aside("released", self.sentence) as board:
             begun.set_result(None)
             await self._stay_away(lambda: None)
-            with suppress(BmsError):
+            try:
                 await self._reopen(board)
                 await self._compare(board, before)
+            except BmsError as error:  # its own task opens it again
+                self._unknown(error)
 
     async def _reopen(self, board: Board) -> None:
         """The phone may still hold it for a moment; later the pack's own task tries on."""

@@ -18,6 +18,8 @@ def drill(report: DrillReport) -> Iterator[str]:
             yield f"{row.switch}: off after {_seconds(row.off_s)}, on after {_seconds(row.on_s)}"
         else:
             yield clean(f"{row.switch}: {row.result.replace('_', ' ')}. {row.why}")
+        if row.note:
+            yield clean(row.note)
 
 
 def _seconds(value: float | None) -> str:

@@ -36,6 +36,7 @@ from bmslink.errors import (
 from bmslink.model import Command, Identity, Switch
 from bmslink.protocols.abilities import can_switch, is_setting
 from bmslink.storage.journal import Journal, JournalError, Transaction, on_disk
+from bmslink.switched_off import Overtaken
 
 __all__ = ["look_at", "rehearse_switch", "switch"]
 
@@ -167,6 +168,8 @@ async def _on(device: Board, command: Command, journal: Journal) -> Outcome:
             await transaction.closed("refused", why=str(error))
             if isinstance(error, JournalError):
                 raise refuse(f"{error} Nothing was sent.", "journal") from error
+            if isinstance(error, Overtaken):
+                raise refuse(f"Nothing was sent. {error}", "overtaken") from error
             raise
         outcome = await seen(
             device, command, before=before, known=known, transaction=transaction.id, lost=lost
@@ -193,6 +196,8 @@ async def _send(
         try:
             await require_same_board(device, known, lost, within=None)
             await device.send(command, transaction)
+        except Overtaken as error:
+            raise LinkTimeout(f"{lost} {error}", lost.heard) from lost
         except (Refused, TransportError, FrameError):
             raise
         except BmsError as error:  # the first one may have arrived all the same

@@ -13,7 +13,7 @@ from bmslink.settings.nearest import or_nearest
 from bmslink.settings.packed import words_of
 from bmslink.settings.setting import Setting, Value
 
-__all__ = ["SettingNow", "Settings"]
+__all__ = ["SettingNow", "Settings", "numbers_in"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,11 +123,16 @@ class Settings(Mapping[str, SettingNow]):
 
     def numbers(self) -> dict[str, float]:
         """Key -> value in its unit, of those that are numbers: what `bmslink.control` takes."""
-        return {
-            key: float(value)
-            for key, value in self._values.items()
-            if isinstance(value, int | float) and not isinstance(value, bool)
-        }
+        return numbers_in(self._values)
+
+
+def numbers_in(values: Mapping[str, Value | None]) -> dict[str, float]:
+    """Key -> value in its unit, of those that are numbers."""
+    return {
+        key: float(value)
+        for key, value in values.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
 
 
 class _NoSetting(SettingError, KeyError):

@@ -10,8 +10,10 @@ from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Any
 
 from bmslink.board import Board
+from bmslink.config.checks.check import refuse
 from bmslink.config.outcome import Outcome
 from bmslink.control.act.consent import ConsentError, Standing
+from bmslink.control.act.ledger import Order
 from bmslink.control.act.messages import PersonOff, PersonOn, Remark, Request
 from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.engine import Engine
@@ -71,7 +73,7 @@ class ActingSide:
         self._next = 0.0
         self._unsure = False
         self._looked_at = ""
-        self._over = False
+        self._closings = 0
         self._changing = asyncio.Lock()
         """Held while it begins or ends: a poll and a person may both have it begin, and this
         program's own lock of the pack looks like another program's. No off takes it."""
@@ -138,12 +140,13 @@ class ActingSide:
         self, identity: Identity, *, enforce: bool, waive: frozenset[str] = frozenset()
     ) -> bool:
         self._waived = self.waive | waive
+        closings = self._closings
         found = await begin_acting(
             self._board, identity, self._text, self._path,
             note=self._note(), tell=self._tell, interval=self._interval, waive=self._waived,
             sinks=self.sinks, turn=self._turn, off_turn=self._off_turn, enforce=enforce,
         )  # fmt: skip
-        if not isinstance(found, Standing) and self._over:
+        if not isinstance(found, Standing) and closings != self._closings:
             await found.close()  # the disk had kept it until after the end
             return False
         if isinstance(found, Standing):
@@ -273,27 +276,43 @@ class ActingSide:
         go on meanwhile. `None`: nothing that acts here can send it, or nothing went out."""
         if self._pack is None or switch.value not in self._pack.actor.mandate.able:
             return None
-        asked = False
+        before, asked = self._order(switch), False
         with contained(self._pack.actor.withdraw):  # then the other road is left
             self.ask(PersonOff(switch.value, who))
             asked = True
-        return await self._shown(switch, on=False) if asked else None
+        return await self._shown(switch, before, on=False) if asked else None
 
     async def person_on(self, switch: Switch, who: str) -> Outcome:
-        """The same for on. Raises `GateError` where it is held off."""
+        """The same for on. Raises `GateError` where it is held off, and where it did not leave."""
+        before = self._order(switch)
         self.ask(PersonOn(switch.value, who))
-        found = await self._shown(switch, on=True)
-        told = f"{switch} on was not sent; the events say why."
-        return found or Outcome(result="ignored", sentence=told)
+        found = await self._shown(switch, before, on=True)
+        if found is None:
+            told = f"Nothing was sent: {switch} on did not leave; the journal says why."
+            raise refuse(told, "sent")
+        return found
 
-    async def _shown(self, switch: Switch, *, on: bool) -> Outcome | None:
-        """How the board shows a switch that was just set; `None`: nothing went out."""
+    async def _shown(self, switch: Switch, before: Order | None, *, on: bool) -> Outcome | None:
+        """How the board shows a switch that was just set; `None`: nothing went out. A newer command
+        overtakes it: what is shown then says nothing of this one. `before`: the order that there
+        was; with the same one now it was on already."""
         loop, word = asyncio.get_running_loop(), "on" if on else "off"
-        until = loop.time() + _SHOWS
+        until, mine = loop.time() + _SHOWS, self._order(switch)
+        if mine is None or (before is not None and mine.id == before.id):
+            return Outcome(result="done", sentence=f"{switch} is {word} already.")
         while self._pack is not None and loop.time() < until:
             record = self._pack.actor.ledger.record(switch.value)
             order = record.order
-            if order.read_back if order and not on else record.seen is on:
+            if order is not None and order.id != mine.id:
+                newer = f"{switch} {'on' if order.on else 'off'} ({order.actor}) is newer"
+                if order.on is on:
+                    mine = order  # it wants the same
+                    continue
+                return Outcome(
+                    result="unproven",
+                    sentence=f"{switch} {word} was asked for, and was not read back: {newer}.",
+                )
+            if order.read_back if order is not None and order.on is on else record.seen is on:
                 return Outcome(result="done", sentence=f"{switch} is {word}: read back.")
             if order is not None and order.on is on and order.unsent == order.tries:
                 return None
@@ -302,6 +321,9 @@ class ActingSide:
             result="ignored" if on else "unproven",
             sentence=f"{switch} {word} was sent, and the board does not show it.",
         )
+
+    def _order(self, switch: Switch) -> Order | None:
+        return None if self._pack is None else self._pack.actor.ledger.record(switch.value).order
 
     async def rest(self) -> None:
         """Where no policy acts and nobody stopped the pack, nothing acts any more."""
@@ -333,7 +355,7 @@ class ActingSide:
 
     async def close(self) -> None:
         """The end. Switches stay as they are; limits end with their ttl."""
-        self._over = True
+        self._closings += 1
         held = False
         with suppress(TimeoutError):
             held = await asyncio.wait_for(self._changing.acquire(), _ENDS)

@@ -224,8 +224,11 @@ class Drill:
         row = turn.row(name, switch_on_command(self._board, name))
         if turn.sent and row.restored:
             row = _beside(row, before, await self._states())
-        with suppress(JournalError):
+        try:
             await self._note("end", number, name, **row.to_dict())
+        except JournalError as error:
+            note = f"{error} So the journal does not say that the drill of {name} is over."
+            return msgspec.structs.replace(row, note=note)
         return row
 
     async def _states(self) -> dict[str, bool | None]:

@@ -34,6 +34,8 @@ class DrillRow(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it is on again, as it was; `None`: nothing was sent."""
     why: str = ""
     """Why it failed or was left out, in a sentence."""
+    note: str = ""
+    """What else there is to know, in a sentence."""
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

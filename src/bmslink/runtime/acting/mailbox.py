@@ -221,5 +221,8 @@ def _letters(folder: Path) -> list[tuple[Path, _Letter]]:
 
 
 def _answer(file: Path, reply: _Reply) -> None:
-    with suppress(OSError):
+    try:
         replace_file(file.with_suffix(_ANSWER), msgspec.json.encode(reply))
+    except OSError as error:
+        said = reply.error or " ".join(reply.done)
+        _log.warning("Who asked cannot be answered (%s): %s", error.strerror or error, said)

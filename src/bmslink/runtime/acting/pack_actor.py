@@ -369,7 +369,8 @@ class PackActor:
             task.cancel()
         now = asyncio.get_running_loop().time()
         self._store.save(self._to_keep(now), now)
-        await asyncio.to_thread(self._store.close)
+        if not await asyncio.to_thread(self._store.close) and not self._ill:
+            self._say(Remark(what="disk", text=self._store.trouble, alarm=True))
 
     # -- for people ------------------------------------------------------------------------------
 

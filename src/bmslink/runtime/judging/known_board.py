@@ -153,6 +153,7 @@ class KnownBoard:
         changed = [] if self.other else changed_settings(old, new)
         if new is not None and not self.other:
             self.settings = new
+            self._judge.learn(new.values())
         if changed and new is not None and old is not None:
             before, now = old.values(), new.values()
             shown = ", ".join(f"{key} {before[key]} -> {now[key]}" for key in changed[:_SHOWN])

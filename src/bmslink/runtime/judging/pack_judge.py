@@ -8,7 +8,7 @@ person approved that (`runtime.acting`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.policy import Mode, PolicySet
 from bmslink.errors import GateError, TargetError
 from bmslink.model import Identity, Reading
+from bmslink.protocols.common.settings_now import numbers_in
 from bmslink.runtime.acting.acting_side import ActingSide
 from bmslink.runtime.acting.direct import begin_for_stop
 from bmslink.runtime.acting.limit_sinks import CommandSink, LimitSinks
@@ -36,6 +37,7 @@ from bmslink.runtime.judging.pack_policies import PackPolicies, PolicyListener, 
 from bmslink.runtime.pack_turns import PackTurns
 from bmslink.runtime.service_file import PackPlan
 from bmslink.runtime.watching.conditions import Teller
+from bmslink.settings.setting import Value
 
 __all__ = ["PackJudge"]
 
@@ -66,6 +68,8 @@ class PackJudge:
         self._recalling: asyncio.Task[None] | None = None
         self._budget = Budget(SAVED_AT_ONCE, SAVED_EVERY)
         self._unwritten = False
+        self._settings: dict[str, float] = {}
+        """The BMS's own, as they were looked at last."""
         self._lasting: set[str] = set()
         """Policies of which it was told that they have tripped."""
         self._disk = disk
@@ -106,7 +110,7 @@ class PackJudge:
         why = {} if file is None else {"policies": file.path, "sha256": file.sha256}
         return PackPolicies(
             policies,
-            None,
+            self._settings,
             interval=self._plan.interval,
             sink=self._plan.sink_command is not None,
             audit=Audit(self._plan.target, why, shadow=acting is ALL, append=self._append),
@@ -196,10 +200,21 @@ class PackJudge:
         """Whether it is known which board is judged."""
         return self._identity is not None
 
+    def learn(self, settings: Mapping[str, Value | None]) -> None:
+        """These are the BMS's own settings now: policies that stay inside them, or look whether the
+        BMS does what it is set to, go by them."""
+        self._settings = numbers_in(settings)
+        for each in filter(None, (self.policies, self._beside)):
+            try:
+                each.learn(self._settings, asyncio.get_running_loop().time())
+            except TargetError as error:
+                self._tell("trouble", f"{error} The policies go on as they were.", alarm=True)
+
     def begin(self, identity: Identity) -> None:
         """This board is the one that is judged from now on; its policies begin when what they
         knew of it was read from the disk."""
         self._identity = identity
+        self.learn({})  # perhaps another board is meant now
         self.acting.meet()
         if self.policies is None:
             return

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from bmslink.control.audit import Audit, gist
 from bmslink.control.backtest.playback import ALL, make_engine
 from bmslink.control.check import Finding, Level, check_pack
+from bmslink.control.decide.compile import CompiledPolicies
 from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.engine import Engine
 from bmslink.control.decide.policy import Action, Mode, PolicySet
@@ -67,8 +68,9 @@ class PackPolicies:
         `acting`: the modes that have a say, all of them in shadow."""
         self.policies = policies
         self._shadow = Mode.SHADOW in acting
+        self._settings = settings
         self._make: Callable[[], Engine] = lambda: make_engine(
-            policies, settings, poll=interval, sink=sink, acting=acting
+            policies, self._settings, poll=interval, sink=sink, acting=acting
         )
         self.engine: Engine = self._make()
         self.decision: Decision | None = None
@@ -93,6 +95,16 @@ class PackPolicies:
             engine = self._make()
             engine.load(saved, now)
             self.engine = engine
+
+    def learn(self, settings: Mapping[str, float], now: float) -> None:
+        """From now on these are the BMS's own settings. Where they let anything be judged
+        otherwise, the engine begins anew with all that it knew, as after a restart."""
+        self._settings = settings
+        new = self._make()
+        if _gist_of(new.plan) == _gist_of(self.engine.plan):
+            return
+        new.load(self.engine.save(), now)
+        self.engine = new
 
     def step(self, reading: Reading, now: float) -> None:
         """Judge a reading, received at `now` (seconds of the loop's clock)."""
@@ -130,6 +142,11 @@ class PackPolicies:
             self._unwritten = True
         else:
             self._unwritten = False
+
+
+def _gist_of(plan: CompiledPolicies) -> tuple[object, ...]:
+    """All of it that the settings of the BMS decide."""
+    return plan.rules, plan.sources, plan.charge, plan.discharge, plan.not_applicable
 
 
 def _restricts(policies: PolicySet, name: str) -> bool:

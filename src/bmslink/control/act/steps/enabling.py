@@ -34,7 +34,7 @@ def obstacle(
         return "not_ours", "We did not switch it off, so it is not ours to give back."
     if record.prior is not True:
         return "prior", "It is not known that it was on before, so only a person switches it on."
-    if not mandate.enforce or name not in mandate.actuators:
+    if not mandate.enforce:  # a balancer that a stop took is given back, though no policy takes it
         return "shadow", "Policies do not act on it, so only a person switches it on."
     if record.down is not None:
         return "down", "We stand down: `bmslink control resume` ends that."
