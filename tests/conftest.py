@@ -17,11 +17,13 @@ import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
 from coverage import Coverage
 from hypothesis import HealthCheck, is_hypothesis_test, settings
+from typer.models import CommandInfo
 
 import counterparts
 from bmslink import protocols
@@ -78,6 +80,7 @@ def pytest_collection() -> Generator[None, object, object]:
             return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(20_000, 10, 10)  # tests leave little: looking every 700 objects is dear
         gc.enable()
 
 
@@ -196,8 +199,20 @@ def nobody_pulls_the_plug(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def typer_looks_once() -> Iterator[None]:
     """Typer looks at all parameters of a command anew for every command line, which is most of what
     one costs in this process. Of one function it finds the same; a process of its own begins anew.
+    Nor are the commands made again that a command line does not call.
     """
     remember = functools.lru_cache(maxsize=1000)
+    make = typer.main.get_command_from_info
+    made: dict[object, Any] = {}
+
+    def make_once(command_info: CommandInfo, **more: Any) -> Any:
+        if command_info.callback is not app._not_loaded:
+            return make(command_info, **more)
+        key = (command_info.name, command_info.short_help, *more.items())
+        if key not in made:
+            made[key] = make(command_info, **more)
+        return made[key]
+
     with pytest.MonkeyPatch.context() as patch:
         for module, name in (
             (typer.main, "get_params_from_function"),
@@ -205,6 +220,7 @@ def typer_looks_once() -> Iterator[None]:
             (app, "with_common_options"),
         ):
             patch.setattr(module, name, remember(getattr(module, name)))
+        patch.setattr(typer.main, "get_command_from_info", make_once)
         yield
 
 
