@@ -173,25 +173,31 @@ def _facts(values: Mapping[str, Value | None], cells: int | None, chemistry: str
 
 
 def _judge(rule: SettingRule, facts: Facts) -> RuleVerdict:
-    passed = None
-    sentence = _unknown(rule, facts)
-    if not sentence:
+    passed, sentence = None, ""
+    if _applies(rule, facts):
         wrong = rule.judge(facts)
         passed, sentence = wrong is None, wrong or ""
+    else:
+        sentence = _unknown(rule, facts)
     about = rule.about or rule.keys
     return RuleVerdict(rule.name, passed, rule.severity, sentence, rule.keys, about, rule.chemical)
 
 
+def _applies(rule: SettingRule, facts: Facts) -> bool:
+    """Whether all is known that the rule asks for."""
+    for key in rule.keys:
+        if key not in facts.values:
+            return False
+    return bool((facts.chemistry or not rule.chemical) and (facts.cells or not rule.counts))
+
+
 def _unknown(rule: SettingRule, facts: Facts) -> str:
-    """Why the rule says nothing; empty where it does."""
-    if not all(map(facts.values.__contains__, rule.keys)):
-        missing = [key for key in rule.keys if key not in facts.values]
+    """Why a rule that does not apply says nothing."""
+    if missing := [key for key in rule.keys if key not in facts.values]:
         return f"Not applicable: {', '.join(missing)} unknown."
     if rule.chemical and not facts.chemistry:
         return "Not applicable: the chemistry is unknown."
-    if rule.counts and not facts.cells:
-        return "Not applicable: the number of cells is unknown."
-    return ""
+    return "Not applicable: the number of cells is unknown."
 
 
 def lint(
@@ -199,7 +205,7 @@ def lint(
 ) -> list[RuleVerdict]:
     """What is wrong or unusual about these values, and nothing else."""
     facts = _facts(values, cells, chemistry)
-    broken = [rule for rule in RULES if not _unknown(rule, facts) and rule.judge(facts) is not None]
+    broken = [rule for rule in RULES if _applies(rule, facts) and rule.judge(facts) is not None]
     return [_judge(rule, facts) for rule in broken]
 
 
