@@ -7,7 +7,6 @@ map calls a firmware proven only where its settings were recorded.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -31,7 +30,7 @@ from bmslink.protocols.jk.jk04.map import jk04_map
 from bmslink.protocols.jk.map import jk_map, slot_bytes, writable
 from bmslink.settings.setting import Evidence, Value
 from known_boards import BOARDS
-from support import virtual_run
+from support import about, virtual_run
 
 SETTINGS, INFO = 0x01, 0x03
 Image = dict[int, bytes]
@@ -125,16 +124,6 @@ def with_settings() -> list[Path]:
         for path in goldens.captures()
         if path.parent.name in kinds and any(kind == "read" for kind, _ in session(path)[1])
     ]
-
-
-@contextmanager
-def about(path: Path) -> Iterator[None]:
-    """What fails in there says with which capture."""
-    try:
-        yield
-    except AssertionError as error:
-        error.add_note(f"in the capture {path.stem}")
-        raise
 
 
 class Seen(NamedTuple):
