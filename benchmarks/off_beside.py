@@ -46,9 +46,12 @@ from bmslink.runtime.acting.pack_actor import PackActor
 from bmslink.runtime.feed import Feed
 from bmslink.runtime.history.keeper import HistoryKeeper
 from bmslink.runtime.history.options import HistoryOptions
+from bmslink.runtime.judging.disk import DiskQueue
+from bmslink.runtime.outputs.alert_memory import AlertMemory
 from bmslink.runtime.outputs.alerting import Alerting
 from bmslink.runtime.watching.conditions import Teller
 from bmslink.runtime.watching.watcher import Watcher
+from bmslink.storage.state import StateFolder
 from bmslink.testing import SimulatedPack
 from off import at
 
@@ -125,10 +128,13 @@ async def beside(folder: Path, hung: str, reading: Reading, *, full: bool) -> As
     keeper = HistoryKeeper(place, HistoryOptions(), feed, watcher, tell)
     receiver = ReceiverOptions(webhook=hung, severity=EventSeverity.INFO)
     options = AlertOptions(to={"hung": receiver}, delay=0.0)
-    alerting = Alerting(options, {"hung": Webhook(hung)}, feed, tell)
+    disk = DiskQueue()
+    memory = AlertMemory(StateFolder(folder / "state"), "benchmark", disk)
+    alerting = Alerting(options, {"hung": Webhook(hung)}, feed, tell, memory=memory)
     outputs: list[Any] = [watcher, keeper, alerting]
     tasks = [asyncio.create_task(each.run(each.subscribe())) for each in outputs]
     tasks.append(asyncio.create_task(_others(feed, reading)))
+    tasks.append(asyncio.create_task(disk.run()))
     await asyncio.sleep(2)  # the file is made
     with _full_disk() if full else _held(place):
         yield feed
@@ -160,7 +166,7 @@ def _full_disk() -> Iterator[None]:
 def _held(place: Path) -> Iterator[None]:
     with contextlib.closing(sqlite3.connect(place, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
-        holder.execute("SELECT count(*) FROM readings").fetchall()
+        holder.execute("SELECT count(*) FROM packs").fetchall()
         yield
 
 

@@ -279,7 +279,7 @@ def off(console: Console, *, quick: bool) -> None:
         "p99",
         "offs",
     )
-    times = 8 if quick else 40
+    times = 8 if quick else 100
     with tempfile.TemporaryDirectory() as folder:
         for protocol in served_off.QUIET:
             found = served_off.measure(Path(folder), protocol, times)

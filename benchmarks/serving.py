@@ -15,8 +15,15 @@ from typing import NamedTuple
 from bmslink.registry import ServiceAddress
 from bmslink.service_client import ServiceClient
 
-SERVED, ALONE = "sim://jbd?cells=16&seed=1", "sim://jbd?cells=16&seed=2"
-COMMANDS = (["read", "--json"], ["info", "--json"], ["settings", "show", "--json"])
+SHOW = ["settings", "show", "--json"]
+COMMANDS = (
+    ("jbd", ["read", "--json"]),
+    ("jbd", ["info", "--json"]),
+    ("jbd", SHOW),
+    ("jk02", SHOW),
+    ("daly-a5", SHOW),
+)
+"""On which pack, and what."""
 LISTENERS = 60
 _STREAM = b"GET /api/v1/stream HTTP/1.1\r\nhost: localhost\r\n\r\n"
 
@@ -35,10 +42,11 @@ class Interface(NamedTuple):
 
 
 @contextlib.contextmanager
-def service(folder: Path) -> Iterator[ServiceAddress]:
-    """A service of one simulated pack in a process of its own."""
+def service(folder: Path, *protocols: str) -> Iterator[ServiceAddress]:
+    """A service of simulated packs in a process of its own."""
     environment = _environment(folder)
-    command = [sys.executable, "-m", "bmslink", "serve", SERVED]
+    served = [_pack(protocol, seed=1) for protocol in protocols]
+    command = [sys.executable, "-m", "bmslink", "serve", *served]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
@@ -46,10 +54,15 @@ def service(folder: Path) -> Iterator[ServiceAddress]:
             if process.stdout is None:
                 raise RuntimeError("no output to wait for")
             path = process.stdout.readline().split()[1]
-            time.sleep(2)  # it has read its pack by then
+            time.sleep(2)  # it has read its packs by then
             yield ServiceAddress(path, process.pid, "", folder)
         finally:
             process.terminate()
+
+
+def _pack(protocol: str, seed: int) -> str:
+    """One that the service has (1), or none (2)."""
+    return f"sim://{protocol}?cells=16&seed={seed}"
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -70,13 +83,13 @@ class Compared(NamedTuple):
 
 def commands(folder: Path, rounds: int) -> Iterator[Compared]:
     """Each command, in turns."""
-    with service(folder):
-        for command in COMMANDS:
-            found = Compared(command[0], ([], []), ([], []))
+    with service(folder, *dict.fromkeys(protocol for protocol, _ in COMMANDS)):
+        for protocol, command in COMMANDS:
+            found = Compared(f"{protocol}: {' '.join(command[:-1])}", ([], []), ([], []))
             for _ in range(rounds):
-                for target, wall, cpu in zip((ALONE, SERVED), found.wall, found.cpu, strict=True):
+                for seed, wall, cpu in zip((2, 1), found.wall, found.cpu, strict=True):
                     start, before = time.perf_counter(), _children()
-                    _run(folder, command, target)
+                    _run(folder, command, _pack(protocol, seed))
                     wall.append(time.perf_counter() - start)
                     cpu.append(_children() - before)
             yield found
@@ -96,7 +109,7 @@ def _children() -> float:
 
 def interface(folder: Path, calls: int, seconds: float) -> Interface:
     """Ask a service again and again, then listen to it with many."""
-    with service(folder) as address:
+    with service(folder, "jbd") as address:
         return asyncio.run(_interface(address, calls, seconds))
 
 

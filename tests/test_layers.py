@@ -28,6 +28,7 @@ SOURCE = ROOT / "src" / "bmslink"
 ORDER = (
     "errors",
     "arguments",
+    "moments",
     "jsonable",
     "events",
     "model",
@@ -45,6 +46,7 @@ ORDER = (
     "connection",
     "embedding",
     "board",
+    "survey",
     "polling",
     "decoding",
     "decoder",

@@ -7,7 +7,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import serial
@@ -18,9 +18,11 @@ from pymodbus.client import ModbusTcpClient
 import bmslink
 from ble_support import ADDRESS, board, clear_air
 from bmslink import registry
+from bmslink.cli import service_line
 from bmslink.cli.app import main
 from bmslink.errors import GateError, PortBusy
 from bmslink.protocols.jbd.framing import JBDFramer, read_request, write_request
+from bmslink.runtime.lending import Lending
 from bmslink.service_client import ServiceClient
 from bmslink.simulation.serve import serve
 from bmslink.storage.journal import Journal
@@ -72,6 +74,27 @@ async def lent(seconds: float = 100) -> AsyncIterator[tuple[Any, Guest, asyncio.
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+async def known(self: Lending) -> None:
+    """In place of reading the settings before: they are known."""
+    del self
+
+
+async def test_a_line_is_not_lent_in_the_middle_of_an_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two of its questions it would wait for the end of the lending."""
+    monkeypatch.setattr(Lending, "_before", known)
+    async with served(JBD) as service, bmslink.connect(JBD) as device:
+        (pack,) = service.packs.values()
+        off = asyncio.create_task(device.switch("charge", False))
+        await until(lambda: pack.turns.switching_off)
+        guest = Guest()
+        lending = asyncio.create_task(guest.take(1000))
+        async with asyncio.timeout(30):
+            assert (await off).result == "done"
+        await until(lambda: bool(guest.key))
+        lending.cancel()
+        await asyncio.gather(lending, return_exceptions=True)
 
 
 async def test_bytes_go_both_ways_and_nothing_else_does() -> None:
@@ -233,6 +256,17 @@ def bmstools_changes(link: Path) -> dict[str, Any]:
     return dict(basic)
 
 
+async def test_what_a_guest_sent_long_before_it_has_the_line_goes_nowhere() -> None:
+    async with served(JBD):
+        found = registry.served_pack("jbd")
+        assert found is not None
+        lending = service_line._Lending(cast(Any, None), found)
+        lending.take(b"old")
+        await asyncio.sleep(2)
+        lending.take(b"new")
+        assert lending._typed == b"new"
+
+
 @pytest.mark.real_time
 @pytest.mark.slow
 async def test_bmstools_reads_and_writes_over_a_lent_terminal(
@@ -337,7 +371,8 @@ async def test_a_released_link_is_free_and_comes_back_by_itself() -> None:
             await until(lambda: pack.health.state == "ok")
 
 
-async def test_off_of_a_neighbour_ends_it_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", ["lent", "off"])
+async def test_off_of_a_neighbour_ends_it_too(first: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two packs on one line: whoever has it lent has it in the way of both."""
     tcp = f"127.0.0.1:{free_port()}"
     task = asyncio.create_task(serve("daly-p81", tcp=tcp, cells=8, address=[1, 2]))
@@ -345,17 +380,23 @@ async def test_off_of_a_neighbour_ends_it_too(tmp_path: Path) -> None:
     targets = [f"daly-p81+tcp://{tcp}?address={n}&gap=0.01" for n in (1, 2)]
     try:
         async with served(*targets) as service:
-            first, second = service.packs.values()
-            guest = Guest(first.name)
-            lending = asyncio.create_task(guest.take(500))
-            await until(lambda: bool(guest.key))
+            mine, other = service.packs.values()
+            guest = Guest(mine.name)
             async with bmslink.connect(targets[1]) as device:
                 began = asyncio.get_running_loop().time()
-                assert (await device.switch("charge", False)).result == "done"
+                if first == "lent":
+                    lending = asyncio.create_task(guest.take(500))
+                    await until(lambda: bool(guest.key))
+                    off = asyncio.create_task(device.switch("charge", False))
+                else:
+                    monkeypatch.setattr(Lending, "_before", known)
+                    off = asyncio.create_task(device.switch("charge", False))
+                    await until(lambda: other.turns.switching_off)
+                    lending = asyncio.create_task(guest.take(500))
+                assert (await off).result == "done"
             await lending
             assert guest.ended["reason"] == "off"
             assert asyncio.get_running_loop().time() - began < 60
-            assert second.name != first.name
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -8,13 +8,17 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor
-from typing import Any, TypeVar, TypeVarTuple
+from concurrent.futures import Executor, Future
+from functools import partial
+from typing import Any, ParamSpec, TypeVar, TypeVarTuple
+
+from bmslink.storage.apart import OwnThread, perform
 
 __all__ = ["VirtualLoop", "virtual_run"]
 
 T = TypeVar("T")
 _Ts = TypeVarTuple("_Ts")
+_P = ParamSpec("_P")
 
 
 class _InstantSelector(selectors.DefaultSelector):
@@ -35,6 +39,16 @@ class _InstantSelector(selectors.DefaultSelector):
         return ready
 
 
+class _AtOnce(Executor):
+    """Does a piece while it is asked to."""
+
+    def submit(self, work: Callable[_P, T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[T]:
+        """Do it."""
+        found: Future[T] = Future()
+        perform(found, partial(work, *args, **kwargs))
+        return found
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """Timers fire at once, in their order."""
 
@@ -53,7 +67,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[*_Ts], T], *args: *_Ts
     ) -> asyncio.Future[T]:
-        """Have a thread do it."""
+        """Have a thread do it; what has a thread of its own for each piece is done at once, so that
+        each run of a program is like the other."""
+        if isinstance(executor, OwnThread):
+            executor = _AtOnce()
         job = super().run_in_executor(executor, func, *args)
         self.at_work += 1
         job.add_done_callback(self._done)

@@ -229,7 +229,7 @@ class Board(Connection):
         with self.guarding():
             step = part.write_command(slot, data)
         step = self._giving_way(step, switches_on(settings_map, slot.address, data))
-        transaction.note("write", slot=slot.address, new=data.hex())
+        await transaction.noted("write", slot=slot.address, new=data.hex())
         loop = asyncio.get_running_loop()
         lost: LinkTimeout | None = None
         try:
@@ -244,13 +244,13 @@ class Board(Connection):
             await asyncio.sleep(pause)
             found = (await self.fetch([slot])).get(slot.address)
             if settings_map.same(slot.address, found, data):
-                transaction.tell("stored", slot=slot.address, found=data.hex())
+                await transaction.told("stored", slot=slot.address, found=data.hex())
                 return loop.time() - sent
             looks += 1
             if looks >= _TRIES:
                 pause = _LATER
         shown = None if found is None else found.hex()
-        transaction.tell("differs", slot=slot.address, new=data.hex(), found=shown)
+        await transaction.told("differs", slot=slot.address, new=data.hex(), found=shown)
         if not heard:
             raise lost or LinkTimeout(f"Nothing acknowledged setting {slot.address:02X}.")
         raise VerifyError(
@@ -306,7 +306,7 @@ class Board(Connection):
 
         async def make() -> WriteCommand[Any]:
             step = await part.command(command)
-            transaction.note(
+            await transaction.noted(
                 "switch",
                 switch=str(command.switch),
                 on=command.on,
@@ -349,7 +349,7 @@ class Board(Connection):
 
         async def make() -> WriteCommand[Any]:
             step = await part.command(wish)
-            transaction.note("adjust", clock=str(wish.clock or ""), soc=wish.soc)
+            await transaction.noted("adjust", clock=str(wish.clock or ""), soc=wish.soc)
             return step
 
         await self.order(make)

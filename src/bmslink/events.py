@@ -16,6 +16,7 @@ from typing import Any, Self
 from bmslink.arguments import did_you_mean
 from bmslink.errors import UsageError
 from bmslink.jsonable import plain
+from bmslink.moments import utc_now
 
 __all__ = ["KINDS", "OUTPUT", "STATES", "EventSeverity", "PackEvent", "kinds_of"]
 
@@ -81,10 +82,6 @@ def kinds_of(name: str) -> tuple[str, ...]:
     )
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 @dataclass(frozen=True, slots=True)
 class PackEvent:
     """Something that happened to a pack, or to the service where it names no pack."""
@@ -96,7 +93,7 @@ class PackEvent:
     severity: EventSeverity = EventSeverity.INFO
     pack: str = ""
     """The name of the pack; empty: of the service."""
-    time: datetime = field(default_factory=_now)
+    time: datetime = field(default_factory=utc_now)
     """When it was seen, UTC. For a condition that is over: when that was seen."""
     key: str = ""
     """What names the condition, within its pack: `protections/cell_overvoltage`; empty for what

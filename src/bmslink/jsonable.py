@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from bmslink.moments import iso
+
 __all__ = ["SCHEMA", "dumps", "plain", "to_json"]
 
 SCHEMA = 1
@@ -35,5 +37,5 @@ def plain(value: Any) -> Any:
     if isinstance(value, (bytes, bytearray)):
         return value.hex()
     if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
+        return iso(value)
     return value

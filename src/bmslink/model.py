@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from bmslink.errors import SettingError, UsageError
+from bmslink.moments import iso
 
 __all__ = ["Adjustment", "Capability", "Command", "Condition", "Identity", "Reading", "Switch"]
 
@@ -64,7 +65,7 @@ class Condition(StrEnum):
 
 
 def _utc(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return None if moment is None else iso(moment.astimezone(UTC))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

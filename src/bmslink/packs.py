@@ -49,6 +49,7 @@ __all__ = [
     "find_pin",
     "load_packs",
     "named",
+    "parse_packs",
     "remember_chemistry",
     "remove",
 ]
@@ -133,7 +134,7 @@ def load_packs(path: Path | None = None) -> dict[str, NamedPack]:
     """
     found: dict[str, NamedPack] = {}
     for each in config_files() if path is None else [path]:
-        packs = _parse(read_text(each, "bmslink.toml"), each)
+        packs = parse_packs(read_text(each, "bmslink.toml"), each)
         found |= {name: pack for name, pack in packs.items() if _find(found, name) is None}
     return found
 
@@ -288,7 +289,9 @@ def _find(packs: Mapping[str, NamedPack], name: str) -> NamedPack | None:
     return next((p for p in packs.values() if _fold(p.name) == _fold(name)), None)
 
 
-def _parse(text: str, path: Path) -> dict[str, NamedPack]:
+def parse_packs(text: str, path: Path) -> dict[str, NamedPack]:
+    """The named packs of the text of a bmslink.toml; `path` is for the messages. Raises
+    `TargetError`."""
     document = Document(text, path)
     packs: dict[str, NamedPack] = {}
     for name, table in document.convert(_PacksFile).packs.items():
@@ -352,7 +355,7 @@ def _edit(
     from tomlkit.exceptions import TOMLKitError
 
     text = read_text(path, "bmslink.toml")
-    before = _parse(text, path)  # a damaged file is not written over
+    before = parse_packs(text, path)  # a damaged file is not written over
     try:
         document = tomlkit.parse(text)
         after = change(document, before)
@@ -373,7 +376,7 @@ def _reads_as(text: str, packs: Mapping[str, NamedPack], path: Path) -> bool:
     """Whether a file with this text names these packs. Some releases of tomlkit write what is no
     TOML: the fault is theirs then, and not one of the file's."""
     try:
-        return _parse(text, path) == packs
+        return parse_packs(text, path) == packs
     except TargetError:
         return False
 

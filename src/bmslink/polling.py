@@ -106,7 +106,8 @@ async def readings(
             found += 1
             pause = _FIRST_PAUSE
             yield reading
-        due = max(due + wait, loop.time())
+        now = loop.time()
+        due = max(min(due, now) + wait, now)  # `sleep` may have ended before it was due
 
 
 async def _open(device: Board, *, ever: bool, within: float | None) -> None:

@@ -28,11 +28,18 @@ from bmslink.errors import GateError, UsageError
 from bmslink.link.transport import Endpoint
 from bmslink.model import Adjustment, Command, Identity
 from bmslink.packs import NamedPack
-from bmslink.protocols.common.settings_map import SettingsMap
+from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot
 from bmslink.registry import Served
 from bmslink.service_client import Lost
 from bmslink.service_errors import lost_change, lost_off
-from bmslink.service_forms import AdjustmentForm, PlanForm, fingerprint_of, in_form, of_form
+from bmslink.service_forms import (
+    AdjustmentForm,
+    PlanForm,
+    SurveyForm,
+    fingerprint_of,
+    in_form,
+    of_form,
+)
 
 __all__ = ["ServedChanges"]
 
@@ -82,6 +89,7 @@ class ServedChanges:
             "orphans": partial(self._call, "look", {"what": "orphans"}),
             "rehearse_switch": self.rehearse_switch,
             "resume": self.resume,
+            "survey": self.survey,
             "switch": self.switch,
             "undo": self.undo,
             "unfinished": self.unfinished,
@@ -228,6 +236,12 @@ class ServedChanges:
         return await self._change("resume", request)
 
     # ------------------------------------------------------------------------------ what is known
+
+    async def survey(self, keys: Collection[str] = ()) -> tuple[Identity, SettingsSnapshot]:
+        """As `bmslink.survey.survey`."""
+        told = await self._call("ask", {"what": "survey", "keys": list(keys)})
+        found = of_form(SurveyForm, told)
+        return found.identity, found.table.snapshot()
 
     @checked()
     async def verify(self) -> Verification:

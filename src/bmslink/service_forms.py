@@ -34,6 +34,7 @@ __all__ = [
     "DrillRequest",
     "PlanForm",
     "ResumeRequest",
+    "SurveyForm",
     "SwitchRequest",
     "fingerprint_of",
     "in_form",
@@ -184,6 +185,13 @@ class PlanForm(Form):
             frames=tuple(self.frames),
             frame_of=self.frame_of,
         )
+
+
+class SurveyForm(Form):
+    """Who a board is, and its settings."""
+
+    identity: Identity
+    table: SnapshotForm
 
 
 class AdjustmentForm(Form):

@@ -63,6 +63,11 @@ def test_the_pin_comes_from_a_file(cli, tmp_path):
     locked()
     file = tmp_path / "pin"
     file.write_text(f"{SECRET}\n")
+    file.chmod(0o644)
+    refused = cli("read", "--pin-file", str(file), TARGET)
+    assert refused.code == 2 and SECRET not in refused.err
+    assert f"`chmod o=,g-w {file}`" in " ".join(refused.err.split())
+    file.chmod(0o640)
     result = cli("read", "-vv", "--pin-file", str(file), TARGET)
     assert result.code == 0
     assert SECRET not in result.out + result.err
@@ -81,6 +86,7 @@ def test_a_pin_file_without_a_pin_is_wrong_usage(cli, tmp_path, content, words):
     file = tmp_path / "pin"
     if content is not None:
         file.write_bytes(content)
+        file.chmod(0o600)
     result = cli("read", "--pin-file", str(file), TARGET)
     result.failed(2, words)
     assert "123456" not in result.err

@@ -146,6 +146,14 @@ def test_a_terminal_without_unicode_and_colours_gets_plain_ascii():
         assert not re.search(rb"\x1b\[[0-9;]*m", window.raw)
 
 
+def test_the_linux_console_gets_signs_that_its_font_has():
+    with terminal("monitor", SIM, TERM="linux") as window:
+        window.wait(lambda text: "live," in text)
+        window.type("q")
+        assert window.end() == 0
+        assert window.raw.isascii()
+
+
 @pytest.mark.parametrize(
     "argv",
     [

@@ -165,6 +165,7 @@ def air(cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     Path("profile.toml").write_text("[settings]\ncell_ovp = '3.6 V'\n")
     Path("policies.toml").write_text(preset("lfp", "solar", cells=4, capacity=100))
     Path("pin").write_text(f"{SECRET}\n")
+    Path("pin").chmod(0o600)
     clear_air()
     locked()
     yield
@@ -203,6 +204,7 @@ def test_a_pin_file_that_holds_no_pin_is_refused_before_anything_is_opened(
         file.mkdir()
     else:
         file.write_bytes(content)
+        file.chmod(0o600)
     words = [QUICK if word == TARGET else word for word in LOCKED[name] if word != "--dry-run"]
     result = cli(*words, "--pin-file", str(file))
     result.failed(2)

@@ -85,7 +85,7 @@ def test_a_pin_is_never_shown_and_who_can_read_it_is_said(cli, config):
     assert (quiet.out, quiet.err) == (f"van  {VAN}  (pin set)\n", "")
     config.chmod(0o644)
     result = cli("packs", "list", "-v")
-    assert "chmod 600" in result.err
+    assert f"`chmod o=,g-w {config}`" in "".join(result.err.splitlines())
     for command in (["packs", "list", "--json"], ["read", "van", "-vv"], ["info", "van"]):
         shown = cli(*command)
         assert "123456" not in shown.out + shown.err

@@ -25,6 +25,7 @@ from dashboard_support import (
 from drawn_readings import READINGS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.text import Text
 
 import bmslink.cli.dashboard
 from bmslink.cli.dashboard.desk import TABS, Desk, Dialog, KeyWish, LineInput
@@ -34,12 +35,15 @@ from bmslink.cli.dashboard.model.bank import sums_of
 from bmslink.cli.dashboard.model.bounds import CellBound, nearest
 from bmslink.cli.dashboard.model.memory import SeenHistory
 from bmslink.cli.dashboard.model.pack import WatchedPack
+from bmslink.cli.dashboard.model.wires import outliers
 from bmslink.cli.dashboard.model.words import meaning, short
 from bmslink.cli.dashboard.pages.cells import bars
 from bmslink.cli.dashboard.pages.chart import chart
 from bmslink.cli.dashboard.pages.fit import meta_at
+from bmslink.cli.dashboard.watching.recording import Recorded
 from bmslink.cli.render import text as t
 from bmslink.events import EventSeverity
+from bmslink.link.transport import parse_target
 from bmslink.model import Condition, Identity, Reading
 
 KINDS = pytest.mark.parametrize("g", [t.UNICODE, t.ASCII], ids=["unicode", "ascii"])
@@ -76,9 +80,10 @@ def test_the_pack_in_trouble_is_the_first_line_and_what_has_no_room_is_said():
 
 @pytest.mark.slow
 def test_however_small_the_screen_the_worst_is_on_it():
-    for height in range(6, 40):
-        for count in (10, 30):
-            lines = screen(Desk(bank(count)), 80, height)
+    for count in (10, 30):
+        packs = bank(count)
+        for height in range(6, 40):
+            lines = screen(Desk(packs), 80, height)
             assert any(f">!!bank-{count}" in line for line in lines), (height, count)
 
 
@@ -192,6 +197,29 @@ def test_limits_are_drawn_where_they_are_and_a_cell_beyond_one_is_marked():
     assert sum("!" in line for line in beyond) == 1
     _, far = nearest(bounds, READING.cell_voltages)
     assert far == pytest.approx(0.029)
+
+
+@KINDS
+def test_each_wire_is_beside_the_bar_of_its_cell_and_one_that_stands_out_is_marked(g):
+    cells = tuple(3.3 + 0.001 * n for n in range(24))
+    wires = tuple(None if n == 3 else 0.9 if n == 6 else 0.1 + 0.001 * n for n in range(24))
+    reading = replace(READING, cell_voltages=cells, cell_resistances=wires)
+    text = "\n".join(screen(zoomed(watched("w", reading)), 80, 24, g))
+    for n, ohm in enumerate(wires, 1):
+        rest = re.search(rf"(?<!\d){n} {cells[n - 1]:.3f}(.{{31}})", text)
+        assert rest is not None, text
+        found = re.search(r"(\d\.\d{3})(.?)", rest[1][10:])
+        assert (found and found[1]) == (None if ohm is None else f"{ohm:.3f}")
+        assert found is None or (found[2] == "!") is (n == 7)
+    text = "\n".join(screen(zoomed(watched("w", reading)), 80, 40, g))
+    assert "0.100 (cell 1) to 0.900 ohm (cell 7)" in text
+    assert "! cell 7 far above the others" in text
+    calm = replace(reading, cell_resistances=tuple(0.05 + 0.004 * n for n in range(24)))
+    assert not outliers(calm), "wires of different lengths"
+    assert outliers(replace(calm, raw={"wire_resistance_cells": [2, 99, "x"]})) == {2}
+    for wild in (float("nan"), float("inf"), -7.0, 65.535, 1e9):
+        for width in (30, 80):
+            screen(zoomed(watched("w", replace(reading, cell_resistances=(wild,) * 24))), width)
 
 
 @pytest.mark.parametrize(
@@ -481,3 +509,90 @@ def test_only_the_application_knows_textual():
 def test_severities_are_those_of_events():
     pack = watched("sev", replace(READING, faults=(Condition.AFE,)))
     assert pack.events[-1].severity is EventSeverity.CRITICAL
+
+
+@pytest.mark.parametrize(
+    "name", ["電池バンク一号", "😀😀 van", "電池" * 20, "e\u0301clair" * 3, "a" * 40]
+)
+def test_a_name_of_wide_signs_keeps_the_columns(name):
+    packs = [watched(name), watched("ordinary"), watched("none", Reading())]
+    for width in (60, 80, 132):
+        lines = [Text(line) for line in screen(Desk(packs), width)]
+        head = next(line for line in lines if "what is" in line.plain)
+        column = Text(head.plain[: head.plain.index("SOC") + 3]).cell_len
+        for line in lines[lines.index(head) + 1 :][:2]:
+            before = line.plain[: line.plain.index(" %") + 2]
+            assert Text(before).cell_len == column, [each.plain for each in lines]
+    desk = Desk(packs)
+    press(desk, "/", *name)
+    assert any(name[-3:] + "_" in line for line in screen(desk, 50))
+
+
+def test_a_board_without_cell_voltages_says_so():
+    text = "\n".join(screen(zoomed(watched("n", Reading(soc=50.0)))))
+    assert "the board gives no cell voltages" in text
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_the_clock_and_the_way_out_are_whole_on_the_line_of_keys(tab):
+    pack = watched("r")
+    pack.recording = (3.0, 60.0, 1.0)
+    for several in ([pack], [pack, watched("b")]):
+        desk = Desk(several)
+        desk.zoomed, desk.tab = pack, tab
+        for width in (40, 60, 80, 100):
+            last = screen(desk, width)[-1]
+            assert last.endswith(" 12:30:15") and "q quits" in last
+
+
+def test_nothing_is_switched_on_a_recording_and_what_is_held_reads_well():
+    pack = WatchedPack("r", "jbd+replay:///r.jsonl")
+    pack.take(READING, NOW, CLOCK)
+    desk = Desk([pack])
+    assert press(desk, "x") is None and desk.question is None
+    assert "Nothing was switched: this is a recording." in "\n".join(screen(desk))
+    pack.over = True
+    press(desk, "p")
+    assert "HELD, ENDED, last value 0.0 s ago" in screen(desk, 100)[0]
+
+
+def test_a_recording_is_never_turned_beyond_its_end():
+    turned = Recorded(parse_target("replay:///r.jsonl?from=5"))
+    turned.turn(by=60.0)
+    assert turned.endpoint().number("from", 0.0) == 65.0, "how long it is, is not known yet"
+    turned._length = 0.0
+    turned.turn(by=60.0)
+    assert turned.endpoint().number("from", 1.0) == 0.0
+
+
+def test_what_is_off_is_on_the_first_page_however_many_cells_there_are():
+    cells = tuple(3.3 + 0.001 * n for n in range(32))
+    reading = replace(tripped(), cell_voltages=cells, cell_resistances=(0.05,) * 32)
+    text = "\n".join(screen(zoomed(watched("many", reading))))
+    assert "o charge FET open" in text
+    assert "o charge FET" not in "\n".join(screen(zoomed(watched("many", reading)), 132, 50))
+
+
+def test_a_key_of_another_page_does_nothing():
+    own = {
+        "over time": "[]",
+        "settings": "er",
+        "link": "b",
+        "live": "",
+        "policies": "",
+        "events": "",
+    }
+    for tab in TABS:
+        pack = watched("k")
+        desk = zoomed(pack, tab)
+        span, setting = desk.span, desk.setting
+        for key in sorted({*"[]erb<>()s/a"} - {*own[tab]}):
+            assert press(desk, key) is None, (tab, key)
+            assert (desk.tab, desk.span, desk.setting) == (tab, span, setting)
+            assert desk.typing is None and desk.dialog is None and desk.question is None
+    desk = Desk(bank(3))
+    for key in [*"123456[]erb<>()", "tab", "f1", "backspace"]:
+        assert press(desk, key) is None and desk.zoomed is None
+    press(desk, "?")
+    for key in [*"123456[]erbs/a", "tab"]:
+        assert press(desk, key) is None and desk.helping and desk.typing is None

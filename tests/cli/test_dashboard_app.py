@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,21 @@ from textual.pilot import Pilot
 
 from bmslink.cli.dashboard.app import Dashboard
 from bmslink.cli.dashboard.behind import Behind
+from bmslink.cli.dashboard.desk import Dialog
 from bmslink.cli.dashboard.drawing import draw
 from bmslink.cli.dashboard.model.pack import WatchedPack
 from bmslink.cli.dashboard.watching.place import NamedPlace
 from bmslink.cli.render import text as t
+from bmslink.config import Plan
+from bmslink.connection import Connection
 from bmslink.control.presets import preset
+from bmslink.device import Device
+from bmslink.errors import PortNotFound
 from bmslink.link.transport import Pin
-from bmslink.model import Identity
+from bmslink.model import Identity, Reading
 from bmslink.packs import find_pack
 from bmslink.target import resolve
+from served_support import served
 
 QUIET = "sim://jbd?gap=0&cells=4&seed={}"
 
@@ -234,3 +242,172 @@ def answers(identity: Identity) -> Callable[[object], Awaitable[Identity]]:
         return identity
 
     return identify
+
+
+# ------------------------------------------------------------------- off while the link is lost
+
+
+class Cable:
+    """Whether the simulated packs can be reached."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.plugged, self.openings = True, 0
+        opened = Connection.open
+
+        async def open_it(board: Connection) -> None:
+            self.openings += 1
+            if not self.plugged:
+                raise PortNotFound("There is no port sim.")
+            await opened(board)
+
+        monkeypatch.setattr(Connection, "open", open_it)
+
+    async def pull(self, app: Dashboard) -> None:
+        """Out; the screen says so, and the next opening is far away."""
+        self.plugged = False
+        pack = app.desk.current(0)
+        assert app.behind is not None and pack is not None
+        await app.behind.followers[id(pack)].opened().link.close()
+        await until(app, lambda text: "LINK LOST" in text)
+        await asyncio.sleep(20)
+
+
+async def test_off_is_tried_while_the_link_is_lost_and_goes_out_when_it_is_back(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    cable = Cable(monkeypatch)
+    async with dashboard(QUIET.format(1)) as (app, pilot):
+        await until(app, lambda text: "live," in text)
+        await cable.pull(app)
+        before = cable.openings
+        await pilot.press("x", "c")
+        text = await until(app, lambda text: "tried again" in text)
+        assert "charge off is not out yet" in " ".join(text.split())
+        await asyncio.sleep(3)
+        assert 3 <= cable.openings - before <= 6, "at once, and every second"
+        await pilot.press("x", "c")
+        assert app.behind is not None
+        assert len(app.behind.followers[id(app.desk.packs[0])].switching) == 1
+        (left,) = app.behind.left()
+        assert ": charge off was not proven yet. `bmslink read " in left
+        cable.plugged = True
+        begun = asyncio.get_running_loop().time()
+        await until(app, lambda text: "charge off: read back" in text)
+        assert asyncio.get_running_loop().time() - begun < 8
+        assert app.desk.packs[0].reading.charging_allowed is False
+
+
+async def test_off_that_never_gets_through_says_that_it_was_not_sent(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    cable = Cable(monkeypatch)
+    async with dashboard(QUIET.format(1)) as (app, pilot):
+        await until(app, lambda text: "live," in text)
+        await cable.pull(app)
+        await pilot.press("x", "d")
+        text = await until(app, lambda text: "was NOT sent" in text, 40)
+        told = " ".join(text.split())
+        assert "discharge off was NOT sent, tried for 30 s: There is no port sim." in told
+        cable.plugged = True
+        await until(app, lambda text: "live," in text, 60)
+        assert app.desk.packs[0].reading.discharging_allowed is True, "nothing is sent later"
+
+
+async def test_off_is_never_delayed_by_a_change_that_is_planned_or_written():
+    async with dashboard(f"{QUIET.format(1)}&chemistry=lfp") as (app, pilot):
+        await until(app, lambda text: "H 3.650" in text)
+        await pilot.press("3", "down", "e")
+        await until(app, lambda text: "new value in V" in text)
+        await pilot.press(*"3.6", "enter")
+        text = await until(app, lambda text: "y yes" in text or "What are the cells" in text)
+        if "What are" in text:
+            await pilot.press(*"lfp", "enter")
+            await until(app, lambda text: "y yes" in text)
+        await pilot.press("x", "c")  # no to the plan
+        await until(app, lambda text: "charge off: read back" in text)
+        assert app.desk.packs[0].settings.values()["cell_ovp"] != 3.6
+        app.desk.dialog = Dialog("a change", busy="writing ...")
+        await pilot.press("x", "d")
+        app.desk.dialog = None
+        await until(app, lambda text: "discharge off: read back" in text)
+
+
+async def test_a_pack_is_read_through_a_service_that_starts_and_directly_when_it_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("BMSLINK_STATE", str(tmp_path / "state"))
+    target = QUIET.format(1)
+    async with dashboard(target) as (app, pilot):
+        await until(app, lambda text: "live," in text)
+        pack = app.desk.packs[0]
+        assert pack.through == "" and app.behind is not None
+        follower = app.behind.followers[id(pack)]
+        own = follower.opened()
+        async with served(target):
+            await pilot.press("6")  # it gives the line away, though nothing is wrong with its own
+            await until(app, lambda text: "the service (process" in text)
+            assert not own.opened
+            await until(app, lambda text: "live," in text)
+            pack.limits = {"ccl": {"value": 1.0}}
+            await pilot.press("x", "c")
+            await until(app, lambda text: "charge off: read back" in text)
+            assert follower.service is not None
+        await until(app, lambda text: "the service (process" not in text and "live," in text, 60)
+        assert (pack.limits, pack.beat) == ({}, 0.0), "nothing that the service decided is left"
+        said = [event.text for event in pack.events if event.what == "service"]
+        assert said[0].startswith("It is read through the service (process ")
+        assert said[1] == "It is read directly: no service has it now."
+        assert app.failure is None
+
+
+async def test_the_age_of_a_served_reading_is_that_of_the_reading():
+    pack = WatchedPack("served", "sim://", beat=30.0)
+    pack.take(Reading(soc=1.0), 100.0, datetime.now().astimezone(), 25.0)
+    assert pack.age(105.0) == 30.0
+    assert (pack.freshness(105.0), pack.freshness(170.0)) == ("live", "late")
+
+
+_ANY = [
+    *"abcdefghijklmnoprstuvwxyz0123456789?/+-[]<>()= é電AXYE",
+    "up", "down", "pageup", "pagedown", "home", "end", "enter", "escape", "tab", "shift+tab",
+    "left", "right", "backspace", "ctrl+u", "f1", "delete",
+]  # fmt: skip
+_OFTEN = ["x", "c", "d", "a", "e", "enter", "y", "down", "escape", "3"]
+
+
+async def test_whatever_keys_are_pressed_nothing_breaks_and_nothing_is_written_unasked(
+    monkeypatch: pytest.MonkeyPatch, fixtures: Path
+):
+    """Random keys, clicks, sizes and pulled cables. A change is written only right after a yes to
+    its question, and a switch only goes off after the question for it."""
+    rng, lately, cable = random.Random(19), list[str](), Cable(monkeypatch)
+    apply, switch = Device.apply, Device.switch
+
+    async def applied(device: Device, plan: Plan, **more: Any) -> Any:
+        assert {"y", "Y"} & set(lately[-8:])
+        return await apply(device, plan, **more)
+
+    async def switched(device: Device, name: str, on: bool | None = None, **more: Any) -> Any:
+        assert on is False and {*"xX"} & set(lately) and {*"cdaCDA"} & set(lately[-8:])
+        return await switch(device, name, on, **more)
+
+    monkeypatch.setattr(Device, "apply", applied)
+    monkeypatch.setattr(Device, "switch", switched)
+    recording = fixtures / "jbd" / "jbd-aces-4s.jsonl"
+    targets = (f"{QUIET.format(1)}&chemistry=lfp", "sim://jk02?cells=24", f"replay://{recording}")
+    async with dashboard(*targets) as (app, pilot):
+        for n in range(400):
+            if rng.random() < 0.01:
+                cable.plugged = rng.random() < 0.6
+                (follower, *_) = app.behind.followers.values() if app.behind else [None]
+                if follower is not None and follower.reachable() is not None:
+                    await follower.opened().link.close()
+            if rng.random() < 0.01:
+                size = rng.choice([(20, 5), (40, 12), (80, 24), (300, 80)])
+                await pilot.resize_terminal(*size)
+            lately.append(rng.choice(_OFTEN if rng.random() < 0.4 else _ANY))
+            app._press(lately[-1])
+            if n % 4 == 0:
+                await asyncio.sleep(rng.choice([0, 0.01, 0.3, 2]))
+            assert app.failure is None
+        assert not any("made a mistake" in e.text for p in app.desk.packs for e in p.events)

@@ -80,17 +80,26 @@ def test_killed_at_every_await_it_ends_in_the_plan_or_the_backup(
     plan, states = rehearsal(protocol, tmp_path / "count")
     begin = next(at for at, (recorded, *_) in enumerate(states, 1) if recorded)
     assert len(states) - begin > 2 * len(plan.changes)
+    over = next(at for at, (recorded, *_) in enumerate(states, 1) if recorded == states[-1][0])
     ends = set()
     deaths = dict.fromkeys((every_death if WHOLE_SWEEP else chosen_deaths)(states))
     for at, back in part(deaths, 1 if protocol in UNLIKE else 3):
         folder = tmp_path / f"{at}-{back}"
-        ends.add(virtual_run(one_death(plan, protocol, folder, at, back=back, begun=at >= begin)))
+        open_then = begin <= at < over
+        ends.add(
+            virtual_run(
+                one_death(
+                    plan, protocol, folder, at, back=back, open_then=open_then, over=at >= over
+                )
+            )
+        )
     assert ends == {"nothing", "done", "rolled back"}
 
 
 async def one_death(
-    plan: Plan, protocol: str, folder: Path, at: int, *, back: bool, begun: bool
+    plan: Plan, protocol: str, folder: Path, at: int, *, back: bool, open_then: bool, over: bool
 ) -> str:
+    """`open_then`: the journal has its beginning by then, and not its end; `over`: its end too."""
     world = World(protocol, folder)
     device = world.device()
     await device.open()
@@ -100,9 +109,9 @@ async def one_death(
     world.recover()
     async with world.device() as device:
         outcome = await resume(device, rollback=back, journal=world.journal)
-    assert outcome.result in (("done", "rolled back") if begun else ("nothing",))
+    assert outcome.result in (("done", "rolled back") if open_then else ("nothing",))
     table, before = await world.table(), plan.table.image
-    if outcome.result == "done":
+    if outcome.result == "done" or over:
         assert equal(table, {**before, **plan.goal})
     else:
         assert set_back(table, before, plan)

@@ -70,7 +70,7 @@ async def test_what_a_change_alters_does_not_tell_its_board_from_others(tmp_path
         identity, table = await device.identify(), await device.settings()
         for keys, count in ((["cell_count"], None), (["cell_ovp"], 4)):
             changes = [{"slot": 1, "settings": [{"key": key} for key in keys]}]
-            oc.begin(world.journal, device, identity, changes, table)
+            await oc.begin(world.journal, device, identity, changes, table)
             told = list(world.journal.records())[-1]["fingerprint"]
             assert (told["cell_count"], told["settings"].get("cell_count")) == (count, count)
 

@@ -32,7 +32,7 @@ class Bench:
         until = self.clock + seconds
         while True:
             for alert in self.rule.due(self.clock, self.wall):
-                self.sent.append((self.clock, alert.state, alert.text))
+                self.sent.append((self.clock, alert.state, alert.text.partition(" Since")[0]))
             wait = self.rule.wait(self.clock, self.wall)
             if self.clock + wait > until:
                 break

@@ -139,11 +139,8 @@ async def test_what_waits_for_a_person_does_so_after_a_restart_of_a_run() -> Non
     queue.close()
 
 
-async def test_a_switch_by_hand_goes_through_the_run_that_has_the_pack(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_switch_by_hand_goes_through_the_run_that_has_the_pack() -> None:
     """Who holds it is named; off goes out, and no policy gives it back."""
-    monkeypatch.setattr("bmslink.runtime.acting.mailbox.run_of", lambda target: True)
     pack = SimulatedPack("jbd", cells=4, load=0.0)
     text = policy_text("jbd")
     await approve(pack, text)

@@ -204,6 +204,7 @@ async def test_secrets_that_systemd_hands_over(tmp_path, monkeypatch):
     (tmp_path / "bmslink-token").write_text("t" * 40)
     (tmp_path / "bmslink-token").chmod(0o440)
     (tmp_path / "pin.van").write_text("123456\n")
+    (tmp_path / "pin.van").chmod(0o440)  # as systemd hands it over
     async with hosted(loopback=True) as (_, listening):
         assert listening.token_file == tmp_path / "bmslink-token"
         head = f"authorization: Bearer {'t' * 40}\r\n\r\n".encode()

@@ -129,10 +129,11 @@ def test_the_token_is_made_once_and_for_the_owner_alone(tmp_path):
     assert len(token) >= 43
     assert mode(path) == 0o600
     assert ensure_token(path) == read_token(path) == token
-    path.chmod(0o644)
-    with pytest.raises(PortDenied, match="chmod 600"):
-        read_token(path)
-    path.chmod(0o600)
+    for wrong in (0o644, 0o660):
+        path.chmod(wrong)
+        with pytest.raises(TargetError, match=r"`chmod o=,g-w .*token`"):
+            read_token(path)
+    path.chmod(0o640)
     for bad in ("short", "x" * 40 + "\nmore", "é" * 40, ""):
         path.write_text(bad)
         with pytest.raises(TargetError, match="holds no token") as caught:

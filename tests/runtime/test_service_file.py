@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -42,6 +43,55 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "van.toml").write_text(POLICY)
     path.write_text(WHOLE)
     return path
+
+
+def rewrite(config: Path, text: str) -> None:
+    config.write_text(text)
+
+
+async def test_what_a_reload_takes_away_is_said(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slip of the pen, or half a file, must not switch protection off in silence."""
+    service = Service(load_plan())
+    alarms: list[bool] = []
+    monkeypatch.setattr(service, "tell", lambda *_, **more: alarms.append(more.get("alarm", False)))
+    rewrite(config, WHOLE.replace("enforce = true\n", ""))
+    assert (await service.reload()).remarks == (
+        "van has no enforce = true any more: its policies only watch.",
+    )
+    rewrite(config, WHOLE.replace("enforce = true\n", "").replace('policies = "van.toml"', ""))
+    (lost,) = (await service.reload()).remarks
+    assert "nothing watches it" in lost
+    rewrite(config, WHOLE[: WHOLE.index("[packs.shed]")])
+    told = (await service.reload()).remarks
+    assert ["in the file no more" in each for each in told] == [True, True]
+    assert alarms == [True, True, True]
+    rewrite(config, WHOLE)
+    assert (await service.reload()).remarks == ()
+    assert alarms[-1] is False
+
+
+def test_a_file_that_is_being_written_is_waited_for(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, whole = load_plan(path=config), WHOLE.encode()
+    config.write_bytes(whole[: WHOLE.index("[packs.shed]")])
+    written = iter([whole[:-9], whole])
+
+    def sleep(seconds: float) -> None:
+        for each in written:
+            config.write_bytes(each)
+            return
+
+    monkeypatch.setattr("bmslink.storage.toml.time", SimpleNamespace(sleep=sleep))
+    assert plan.read_again().packs == plan.packs
+    monkeypatch.setattr(
+        "bmslink.storage.toml.time",
+        SimpleNamespace(sleep=lambda _: config.write_bytes(config.read_bytes() + b"#")),
+    )
+    with pytest.raises(TargetError, match="is being written"):
+        plan.read_again()
 
 
 def test_what_acts_may_set_untried_switches_and_feed_a_command(config: Path) -> None:

@@ -93,9 +93,9 @@ def backup_name(made: Backup) -> str:
 
 async def look(device: Board) -> tuple[Identity, SettingsSnapshot]:
     """Who an open pack is, and its settings."""
-    async with device.conversation():
-        identity = await device.identify()
-        return identity, await device.settings(await device.settings_map(identity))
+    from bmslink.survey import survey
+
+    return await survey(device)
 
 
 async def look_live(device: Board) -> tuple[Identity, SettingsSnapshot, Reading]:

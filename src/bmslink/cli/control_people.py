@@ -21,6 +21,11 @@ __all__ = ["emergency_stop", "override", "reset", "resume"]
 
 _TAKEN = 3.0
 """How long the service may take to say that it has the wish, s."""
+_RUN_TAKES = 5.0
+"""The same for a `control run`, s."""
+_MOMENT, _STOP_TAKEN = 0.3, 2.0
+"""For an emergency stop: how long the disk may take to say whether a run has the pack, and
+that run to take it, s. Then this program sends it itself."""
 Target = Annotated[str, typer.Argument(metavar="TARGET", help="The pack.")]
 Why = Annotated[str, typer.Option(metavar="TEXT", help="Why, for the journal.")]
 
@@ -40,7 +45,7 @@ def emergency_stop(
     It stays so until `control reset`, over restarts too: whatever watches the pack switches off
     again what is switched on. Exit code 4: sent, and not read back.
     """
-    _carry(ctx, target, connection, {"do": "stop", "why": why}, untested=untested)
+    _carry(ctx, target, connection, {"do": "stop", "why": why, "untested": untested})
 
 
 def reset(
@@ -101,8 +106,6 @@ def _carry(
     target: str,
     connection: ConnectionOptions,
     values: dict[str, Any],
-    *,
-    untested: bool = False,
 ) -> None:
     from bmslink.cli.loop import run
     from bmslink.runtime.acting.people import ActingWish
@@ -110,7 +113,7 @@ def _carry(
     session = o.session_of(ctx)
     wish = ActingWish.of(values)
     wish.request("")  # what cannot be asked is refused before anybody is asked
-    done = run(_do(session, target, connection, wish, untested=untested))
+    done = run(_do(session, target, connection, wish))
     if session.json:
         session.record({"done": done})
     else:
@@ -122,12 +125,10 @@ async def _do(
     target: str,
     connection: ConnectionOptions,
     wish: ActingWish,
-    *,
-    untested: bool,
 ) -> list[str]:
     from bmslink.errors import GateError, LinkTimeout, PortBusy
     from bmslink.runtime.acting.direct import do_directly
-    from bmslink.runtime.acting.mailbox import ask_run, run_of
+    from bmslink.runtime.acting.mailbox import ask_run, run_soon
     from bmslink.served_board import ServedBoard
     from bmslink.storage.journal import actor_name
 
@@ -138,19 +139,18 @@ async def _do(
     served = await _by_service(endpoint, wish)
     if served is not None:
         return served
-    if run_of(str(endpoint)):
+    stop = wish.do == "stop"
+    if run_soon(endpoint, _MOMENT if stop else _RUN_TAKES) is not None:
         try:
-            return await ask_run(str(endpoint), wish, who)
+            patience = _STOP_TAKEN if stop else _RUN_TAKES
+            return await ask_run(str(endpoint), wish, who, patience=patience)
         except LinkTimeout as error:
             session.say(str(error))
     try:
         async with device:
-            found = await do_directly(
-                device, wish, who,
-                waive={"untested"} if untested else (), progress=session.say,
-            )  # fmt: skip
+            found = await do_directly(device, wish, who, progress=session.say)
     except (GateError, PortBusy) as error:
-        if wish.do != "stop":
+        if not stop:
             raise
         # whatever acts on it, even if it has left no status, is asked before this gives up
         try:

@@ -7,12 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bmslink.cli import options as o
-from bmslink.cli.looking_back import Since, Socket, Until, ask, find_served, instant, running
+from bmslink.cli.looking_back import (
+    Since,
+    Socket,
+    Until,
+    ask,
+    find_served,
+    instant,
+    running,
+    say_what_lacks,
+)
 
 if TYPE_CHECKING:
     from bmslink.registry import ServiceAddress
 
 __all__ = ["command"]
+
+_MOST = 10_000
+"""Events of one answer of the service."""
 
 
 def command(
@@ -29,7 +41,9 @@ def command(
     what: Annotated[
         str | None, typer.Option(metavar="KIND", help="Only of this kind: condition, change, …")
     ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", help="The newest so many.", min=1)] = 200,
+    limit: Annotated[
+        int, typer.Option(metavar="N", help="The newest so many, up to 10000.", min=1, max=_MOST)
+    ] = 200,
     socket: Socket = None,
 ) -> None:
     """What happened to packs and service, the oldest first: conditions with since when and until
@@ -48,7 +62,7 @@ def command(
         "severity": severity,
         "open": "1" if lasting else None,
         "what": what,
-        "limit": str(min(limit, 10_000)),
+        "limit": str(limit),
     }
     addresses = running(socket)
 
@@ -66,5 +80,17 @@ def command(
                 session.print(*event_lines(events))
             else:
                 session.say("Nothing of that kind happened.")
+            say_what_lacks(session, found)
+            if found.get("more"):
+                session.say(_more(limit, str(events[0]["time"])))
 
     run(show())
+
+
+def _more(limit: int, first: str) -> str:
+    """That there are older events, and how to see them."""
+    higher = f"--limit shows up to {_MOST}, and " if limit < _MOST else ""
+    return (
+        f"These are the newest {limit}; there are older ones: {higher}--until {first} shows "
+        "those before."
+    )

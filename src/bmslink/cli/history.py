@@ -19,6 +19,7 @@ from bmslink.cli.looking_back import (
     instant,
     local,
     running,
+    say_what_lacks,
 )
 from bmslink.cli.output import Session
 from bmslink.errors import UsageError
@@ -79,7 +80,7 @@ def command(
 
     async def show() -> None:
         address, name = await find_served(addresses, pack)
-        pages = _pages(address, {**query, "pack": name})
+        pages = _pages(session, address, {**query, "pack": name})
         if people:
             await _show(session, pages, whole=field is not None)
         elif as_csv:
@@ -91,7 +92,7 @@ def command(
 
 
 async def _pages(
-    address: ServiceAddress, query: Mapping[str, Any]
+    session: Session, address: ServiceAddress, query: Mapping[str, Any]
 ) -> AsyncIterator[dict[str, Any]]:
     """The answers, one after another; all have the fields of the first."""
     more = {**query, "limit": str(_PAGE)}
@@ -99,6 +100,7 @@ async def _pages(
         page = await ask(address, "/api/v1/history", more)
         yield page
         if not page.get("next"):
+            say_what_lacks(session, page)
             return
         fields = [*page["fields"][1:]]
         more = {**more, "since": page["next"], "resolution": page["resolution"], "field": fields}

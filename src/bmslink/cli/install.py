@@ -24,6 +24,7 @@ _CONFIG = "/etc/bmslink/bmslink.toml"
 _SYSTEM_STEPS = (
     f"sudo systemd-sysusers                     # makes the account {ACCOUNT}",
     f"sudo install -d /etc/bmslink && sudo install -m 640 -g {ACCOUNT} bmslink.toml {_CONFIG}",
+    f"sudo install -m 640 -g {ACCOUNT} POLICIES.toml /etc/bmslink/   # each file that it names",
     f"sudo systemctl daemon-reload && sudo systemctl enable --now {UNIT}",
     f"sudo usermod -aG {ACCOUNT} $USER            # who may ask it; log in again",
 )

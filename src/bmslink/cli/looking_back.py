@@ -10,10 +10,21 @@ from urllib.parse import urlencode
 
 import typer
 
-from bmslink.errors import PortNotFound, TargetError
+from bmslink.cli.output import Session
+from bmslink.errors import PortNotFound, TargetError, UsageError
 from bmslink.registry import ServiceAddress
 
-__all__ = ["Since", "Socket", "Until", "ask", "find_served", "instant", "local", "running"]
+__all__ = [
+    "Since",
+    "Socket",
+    "Until",
+    "ask",
+    "find_served",
+    "instant",
+    "local",
+    "running",
+    "say_what_lacks",
+]
 
 Since = Annotated[
     str | None,
@@ -72,13 +83,23 @@ async def ask(
 
 async def find_served(addresses: Sequence[ServiceAddress], pack: str) -> tuple[ServiceAddress, str]:
     """Which service serves a pack, by its name or target, and its name there; the first service
-    where none does now: it may remember it."""
+    where none does now: it may remember it. Raises `UsageError` for no name at all."""
+    if not pack.strip():
+        raise UsageError(
+            "Name a pack, as in `bmslink history van`; `bmslink service status` shows the names."
+        )
     for address in addresses:
         found = await ask(address, "/api/v1/packs", {})
         for each in found.get("packs") or ():
             if pack in (each.get("name"), each.get("target")):
                 return address, str(each.get("name"))
     return addresses[0], pack
+
+
+def say_what_lacks(session: Session, found: Mapping[str, Any]) -> None:
+    """That the latest is not stored, where an answer says so."""
+    if found.get("trouble"):
+        session.say(f"What came last is not stored, and not shown: {found['trouble']}")
 
 
 def local(text: object) -> str:

@@ -6,15 +6,13 @@ shows the place; BMSLINK_CONFIG names another one.
 
 from __future__ import annotations
 
-import os
-import stat
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bmslink.cli import options as o
 from bmslink.cli.output import Session
+from bmslink.errors import TargetError
 
 __all__ = ["COMMANDS"]
 
@@ -25,6 +23,7 @@ def list_packs(ctx: typer.Context) -> None:
     """List the named packs."""
     from bmslink.cli.render import packs as render
     from bmslink.packs import config_path, load_packs
+    from bmslink.storage.credentials import require_private
 
     session = _session(ctx)
     path = config_path()
@@ -36,8 +35,11 @@ def list_packs(ctx: typer.Context) -> None:
         session.print(*render.table(packs.values()))
     else:
         session.say(f"{path} names no packs yet; `bmslink packs add NAME TARGET` does.")
-    if any(p.pin is not None for p in packs.values()) and _open_to_others(path):
-        session.say(f"Others on this machine can read the pins in {path}; `chmod 600` it.")
+    if any(p.pin is not None for p in packs.values()):
+        try:
+            require_private(path, "pins")
+        except TargetError as error:
+            session.say(str(error))
 
 
 def add_pack(
@@ -99,7 +101,3 @@ def _done(session: Session, values: dict[str, str], sentence: str) -> None:
         session.record(values)
     else:
         session.print(sentence)
-
-
-def _open_to_others(path: Path) -> bool:
-    return os.name == "posix" and bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))

@@ -26,6 +26,8 @@ _TIME = re.compile(r"(\d+(?:\.\d+)?) *(s|min|m|h|)")
 _SECONDS = {"s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _GOODBYE = 30.0
 """How long the comparing afterwards may take, s."""
+_OLD = 1.0
+"""How long a guest's bytes may wait until the line is lent, s."""
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -195,6 +197,7 @@ class _Lending:
         self._client, self._path = _client(served)
         self._guests: list[Callable[[bytes], None]] = []
         self._typed = bytearray()
+        self._typed_at = 0.0
         self._news = asyncio.Event()
         self._key = ""
 
@@ -206,6 +209,10 @@ class _Lending:
             places = await open_places(stack, self._open, "", pty=pty, tcp=tcp)
             whom = " and ".join(place.place for place in places)
             wish = {"seconds": seconds, "to": whom}
+            self._session.say(
+                f"{self._served.name}: its settings are read first, to be compared afterwards; "
+                "what is sent meanwhile goes nowhere."
+            )
             sending = asyncio.create_task(self._send())
             stack.callback(sending.cancel)
             following = asyncio.create_task(self._follow(wish, places))
@@ -234,6 +241,7 @@ class _Lending:
                 if "error" in line:
                     raise error_of(line)
                 if "begun" in line:
+                    self._drop_old()
                     self._key = str(line["begun"])
                     self._news.set()
                     self._tell_begun(places, line.get("until"))
@@ -268,8 +276,17 @@ class _Lending:
 
     def take(self, data: bytes) -> None:
         """Bytes from a guest."""
+        if not self._key:
+            self._drop_old()
         self._typed += data
+        self._typed_at = asyncio.get_running_loop().time()
         self._news.set()
+
+    def _drop_old(self) -> None:
+        """What a guest sent long before the line is its own goes nowhere: nobody waits for the
+        answer any more, and a command may mean something else by now."""
+        if asyncio.get_running_loop().time() - self._typed_at > _OLD:
+            self._typed.clear()
 
     @property
     def guests(self) -> list[Callable[[bytes], None]]:
@@ -288,6 +305,8 @@ class _Lending:
             )
 
     def _tell_ended(self, ended: dict[str, Any]) -> None:
+        from bmslink.runtime.lending import REASONS
+
         rows = ended.get("drift")
         self.drift = (
             [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
@@ -298,7 +317,7 @@ class _Lending:
             drift = self.drift if isinstance(rows, list) else None
             self._session.record({"returned": name, "reason": reason, "drift": drift})
             return
-        why = _REASONS.get(reason, reason)
+        why = REASONS.get(reason, reason)
         if not isinstance(rows, list):
             self._session.print(
                 f"{name}: the line is back ({why}); its settings cannot be read, so whether they "
@@ -316,14 +335,6 @@ class _Lending:
             self._session.print(
                 f"  {row.get('key')}: {row.get('before')} -> {row.get('after')}{unit}"
             )
-
-
-_REASONS = {
-    "time": "its time is over",
-    "off": "something was switched off",
-    "lost": "the line was lost",
-    "not read": "nobody took what came",
-}
 
 
 class _Guest:

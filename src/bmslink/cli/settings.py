@@ -7,7 +7,6 @@ check, asks, writes, reads back, and sets everything back if anything differs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from bmslink.board import Board
     from bmslink.cli.output import Session
     from bmslink.model import Adjustment
-    from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot
+    from bmslink.protocols.common.settings_map import SettingsSnapshot
 
 __all__ = ["COMMANDS"]
 
@@ -191,16 +190,12 @@ def _show(
 ) -> None:
     from bmslink.cli.loop import run_open
     from bmslink.config import believe
+    from bmslink.survey import survey
 
     session = o.session_of(ctx)
     device = connect_one(session, target, connection)
 
-    async def fetch(device: Board) -> SettingsSnapshot:
-        async with device.conversation():
-            found = await device.settings_map(await device.identify())
-            return await device.settings(_part(found, keys))
-
-    table = run_open(device, fetch)
+    _identity, table = run_open(device, partial(survey, keys=keys))
     _print(session, device, table, keys)
     believe(table)  # shown all the same: it helps to find the fault
 
@@ -225,10 +220,3 @@ def _print(session: Session, device: Board, table: SettingsSnapshot, keys: list[
     shown = [(row.key, render.bare(row, values[row.key])) for row in rows]
     alone = len(shown) == 1
     session.write(*(value if alone else f"{key}={value}" for key, value in shown))
-
-
-def _part(found: SettingsMap, keys: list[str]) -> SettingsMap:
-    """Of a map only the slots that are asked for; `UsageError` for a name that it lacks."""
-    slots = {found.setting(key).slot for key in keys}
-    parts = tuple(slot for slot in found.slots if not keys or slot.address in slots)
-    return replace(found, slots=parts)

@@ -41,7 +41,7 @@ def command(
     """
     from bmslink.cli.loop import run as run_loop
     from bmslink.cli.loop import run_open
-    from bmslink.runtime.acting.mailbox import run_at
+    from bmslink.runtime.acting.mailbox import run_soon
 
     session = o.session_of(ctx)
     target, wish = _parse(words)
@@ -63,7 +63,7 @@ def command(
         c.show_outcome(session, device, outcome)
 
     served = device.elsewhere("switch") is not None
-    if dry_run or served or run_at(device.target) is None:
+    if dry_run or served or run_soon(device.target) is None:
         run_open(device, act)
     else:  # the run has the line, and switches
         run_loop(act(device))

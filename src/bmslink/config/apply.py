@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from bmslink.arguments import checked
@@ -12,7 +13,7 @@ from bmslink.config.checks.check import Check, Health, refuse
 from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
 from bmslink.config.identity.known_as import identify_as, pack_of, same_board
-from bmslink.config.identity.locks import locked
+from bmslink.config.identity.locks import locked_apart
 from bmslink.config.job import BoardChanged, Job, outages_of, watch
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Plan, make_plan, with_frames
@@ -26,7 +27,7 @@ from bmslink.errors import BmsError, GateError, SettingError
 from bmslink.model import Identity, Switch
 from bmslink.protocols.abilities import settings_of
 from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot
-from bmslink.storage.journal import Journal, JournalError
+from bmslink.storage.journal import Journal, JournalError, on_disk
 
 __all__ = [
     "apply",
@@ -98,8 +99,10 @@ async def _draft(
     journal: Journal,
     counted: tuple[int, int],
 ) -> Plan:
-    blocked = blocks_of(journal, device, identity, table)
-    past = ChangeHistory(journal, device, identity, table) if "journal" not in blocked else None
+    blocked = await blocks_of(journal, device, identity, table)
+    past = None
+    if "journal" not in blocked:
+        past = await on_disk(partial(ChangeHistory, journal, device, identity, table))
     back = _going_back(wish, blocked, past, table, identity)
     reading, still = await watch(device)
     frames, bad = device.link.received, device.link.framer.bad_frames
@@ -125,7 +128,7 @@ async def _draft(
     )
     if back:
         plan = _with_what_is_undone(plan, back)
-    plan = _with_what_holds(plan, device, identity)
+    plan = await _with_what_holds(plan, device, identity)
     slots = table.map.by_address
     writes = [(slots[c.slot], c.new) for c in plan.changes if c.slot not in plan.refused]
     if not writes:
@@ -166,11 +169,13 @@ def _with_what_is_undone(plan: Plan, back: Back) -> Plan:
     )
 
 
-def _with_what_holds(plan: Plan, device: Board, identity: Identity) -> Plan:
+async def _with_what_holds(plan: Plan, device: Board, identity: Identity) -> Plan:
     """The plan with a check for each switch that it turns on and that something holds off."""
     edits = {edit.key: edit.new for change in plan.changes for edit in change.edits}
     on = [switch for switch in Switch if edits.get(switch.key) is True]
-    held = by_hand().held_off(device, identity, on) if on else {}
+    if not on:
+        return plan
+    held = await on_disk(partial(by_hand().held_off, device, identity, on))
     checks = [Check(name="held", passed=False, sentence=why) for why in held.values()]
     return replace(plan, checks=(*plan.checks, *checks)) if checks else plan
 
@@ -204,8 +209,9 @@ async def apply(
     `VerifyError` (set back), `RollbackError` (not set back).
     """
     journal = journal or Journal()
-    with device.offs.watched(), locked(journal.folder / "locks", lock_names(device, plan.identity)):
-        async with device.conversation():
+    names = lock_names(device, plan.identity)
+    with device.offs.watched():
+        async with locked_apart(journal.folder / "locks", names), device.conversation():
             return await _apply(device, plan, confirm, journal, command)
 
 
@@ -295,7 +301,7 @@ async def _carry_out_new(device: Board, plan: Plan, journal: Journal, command: s
     told = {"command": command}
     if plan.undoes:
         told["undoes"] = plan.undoes.transaction
-    transaction = begin(
+    transaction = await begin(
         journal,
         device,
         plan.identity,
@@ -330,16 +336,16 @@ async def carry_out(job: Job, changes: Sequence[Change]) -> Outcome:
     except BoardChanged as error:
         if job.sent:
             raise await unknown(job, changes, str(error), look=False) from error
-        close(job, "nothing sent", why=str(error))
+        await close(job, "nothing sent", why=str(error))
         raise refuse(f"{error} Nothing was sent.", "identity") from error
     except BmsError as error:
         if not job.sent:
-            close(job, "nothing sent", why=str(error))
+            await close(job, "nothing sent", why=str(error))
             if isinstance(error, JournalError):
                 raise refuse(f"{error} Nothing was sent.", "journal") from error
             raise
         raise await roll_back(job, changes, error) from error
-    close(job, "done")
+    await close(job, "done")
     count = sum(len(change.edits) for change in changes)
     sentence = f"{count} setting{'s' * (count != 1)} written, and the whole table read back."
     return outcome_of(job, "done", sentence, changes, table)

@@ -27,7 +27,7 @@ from bmslink.config.apply import (
 from bmslink.config.checks.charge import check_soc
 from bmslink.config.checks.check import Check
 from bmslink.config.checks.plausible import oddities
-from bmslink.config.identity.locks import locked
+from bmslink.config.identity.locks import locked_apart
 from bmslink.config.job import BoardChanged, Job, outages_of
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Plan
@@ -148,11 +148,11 @@ async def adjust(
     journal = journal or Journal()
     plan, wish = wanted.plan, wanted.wish
     gate(plan)
-    with locked(journal.folder / "locks", lock_names(device, plan.identity)):
+    async with locked_apart(journal.folder / "locks", lock_names(device, plan.identity)):
         certain = device.certain
         identity = await device.identify()
         same_as_planned(plan, identity)
-        for name, why in blocks_of(journal, device, plan.identity).items():
+        for name, why in (await blocks_of(journal, device, plan.identity)).items():
             raise refuse(f"Nothing was sent. {why}", name)
         if wish.soc is not None:  # it may have been agreed to an hour ago
             gate(replace(plan, checks=(_soc(wish.soc, await device.read(), plan),)))
@@ -161,7 +161,7 @@ async def adjust(
             raise refuse(f"Nothing was sent. {odd}", "plausible")
         if wanted.now:
             wish = replace(wish, clock=datetime.now(UTC))
-        transaction = begin(
+        transaction = await begin(
             journal,
             device,
             plan.identity,
@@ -175,7 +175,7 @@ async def adjust(
         except (TransportError, FrameError) as error:
             lost = f"The command got no usable answer ({error}) "
         except BmsError as error:  # it was not sent, or the board said no
-            transaction.close("refused", why=str(error))
+            await transaction.closed("refused", why=str(error))
             if isinstance(error, JournalError):
                 raise refuse(f"{error} Nothing was sent.", "journal") from error
             raise
@@ -192,7 +192,8 @@ async def adjust(
             outages=outages_of(device),
         )
         beside = await _beside(job)
-        if not beside and (untold := transaction.close(_ENDS[bool(told)], sentence=sentence)):
+        untold = "" if beside else await transaction.closed(_ENDS[bool(told)], sentence=sentence)
+        if untold:
             job.notes.append(untold)
         outcome = Outcome(
             result="unknown" if told or beside else "done",

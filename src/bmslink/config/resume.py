@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from bmslink.arguments import checked
@@ -18,7 +19,7 @@ from bmslink.config.checks.check import Check, Health, require_waivers
 from bmslink.config.checks.plausible import oddities
 from bmslink.config.effects import kept_off, strange
 from bmslink.config.identity.known_as import identify_as
-from bmslink.config.identity.locks import locked
+from bmslink.config.identity.locks import locked_apart
 from bmslink.config.job import Job, outages_of, watch
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import changes_of, make_plan
@@ -38,7 +39,7 @@ from bmslink.errors import BmsError, GateError, RollbackError, VerifyError
 from bmslink.model import Command, Identity, Switch
 from bmslink.protocols.abilities import settings_of
 from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, SettingsSnapshot
-from bmslink.storage.journal import Journal, Open
+from bmslink.storage.journal import Journal, Open, on_disk
 
 __all__ = ["resume"]
 
@@ -74,36 +75,34 @@ async def resume(
     waive = require_waivers(waive)
     journal = journal or Journal()
     identity = await device.identify()
-    with (
-        device.offs.watched(),
-        locked(journal.folder / "locks", lock_names(device, identity)),
-    ):
-        table = await settings_to_compare(journal, device, identity)
-        cut = cut_off(journal, device, identity, table)
-        if not cut:
-            return Outcome(result="nothing", sentence="No change of this pack was cut off.")
-        may_be_written_from(cut[0], device, identity, keep=keep, agreed=agreed, waive=waive)
-        if keep:
-            return _keep(journal, cut[0])
-        if road := other_road(cut[0], identity):
-            raise refuse(
-                f"The change was begun over another port of this pack: resume it over {road}, or "
-                "give it up with --keep.",
-                "identity",
-            )
-        began = cut[0].begin.get("pack")
-        identity, other = await identify_as(device, _who(cut[0], began))
-        if other:
-            raise refuse(
-                f"The change was begun on another board: this one has {other}. Connect that one, "
-                "or give up the change with --keep.",
-                "identity",
-            )
-        if "adjust" in cut[0].begin:
-            return _leave(journal, cut[0])
-        if "switch" in cut[0].begin:
-            return await _look_at_switch(device, journal, cut[0])
-        return await _resume(device, identity, journal, cut[0], rollback, waive, confirm)
+    with device.offs.watched():
+        async with locked_apart(journal.folder / "locks", lock_names(device, identity)):
+            table = await settings_to_compare(journal, device, identity)
+            cut = await cut_off(journal, device, identity, table)
+            if not cut:
+                return Outcome(result="nothing", sentence="No change of this pack was cut off.")
+            may_be_written_from(cut[0], device, identity, keep=keep, agreed=agreed, waive=waive)
+            if keep:
+                return await _keep(journal, cut[0])
+            if road := other_road(cut[0], identity):
+                raise refuse(
+                    "The change was begun over another port of this pack: resume it over "
+                    f"{road}, or give it up with --keep.",
+                    "identity",
+                )
+            began = cut[0].begin.get("pack")
+            identity, other = await identify_as(device, _who(cut[0], began))
+            if other:
+                raise refuse(
+                    f"The change was begun on another board: this one has {other}. Connect that "
+                    "one, or give up the change with --keep.",
+                    "identity",
+                )
+            if "adjust" in cut[0].begin:
+                return await _leave(journal, cut[0])
+            if "switch" in cut[0].begin:
+                return await _look_at_switch(device, journal, cut[0])
+            return await _resume(device, identity, journal, cut[0], rollback, waive, confirm)
 
 
 def _who(cut: Open, began: object) -> dict[str, Any]:
@@ -114,18 +113,18 @@ def _who(cut: Open, began: object) -> dict[str, Any]:
     return pack
 
 
-def _keep(journal: Journal, cut: Open) -> Outcome:
+async def _keep(journal: Journal, cut: Open) -> Outcome:
     sentence = "The change was declared over; what the board holds stays as it is."
     if cut.damage:
         sentence = f"The damaged record was given up ({cut.damage}); nothing was sent."
-    journal.give_up(cut)
+    await on_disk(partial(journal.give_up, cut))
     return Outcome(result="kept", sentence=sentence, transaction=cut.id)
 
 
-def _leave(journal: Journal, cut: Open) -> Outcome:
+async def _leave(journal: Journal, cut: Open) -> Outcome:
     """A clock or a state of charge of hours ago is nothing to send now."""
     sentence = "Setting the clock or the state of charge was cut off; it is not sent again."
-    journal.reopen(cut).end("unproven", sentence=sentence)
+    await on_disk(partial(journal.reopen(cut).end, "unproven", sentence=sentence))
     return Outcome(result="unproven", sentence=sentence, transaction=cut.id)
 
 
@@ -136,7 +135,7 @@ async def _look_at_switch(device: Board, journal: Journal, cut: Open) -> Outcome
         raise damaged("it names no switch")
     shown = look_at(await device.read(), Command(Switch(name), on))
     sentence = f"{shown.sentence} It was not sent again."
-    journal.reopen(cut).end(shown.result, sentence=sentence)
+    await on_disk(partial(journal.reopen(cut).end, shown.result, sentence=sentence))
     return Outcome(result=shown.result, sentence=sentence, transaction=cut.id)
 
 
@@ -153,7 +152,8 @@ async def _resume(
     if cut.begin.get("map") != settings.name or settings.read_only_reason:
         why = settings.read_only_reason or f"its settings are now known as {settings.name}"
         raise refuse(f"The change cannot be resumed over this target: {why}.", "map")
-    off = {*marked_off(cut), *by_hand().left_off(device, identity)}
+    left = await on_disk(partial(by_hand().left_off, device, identity))
+    off = {*marked_off(cut), *left}
     record = _leaving_off(settings, off, read(settings, cut.begin))
     if odd := oddities(record.before):
         raise damaged(f"what it would set back to is impossible ({odd})")
@@ -186,7 +186,7 @@ async def _resume(
         outages=outages_of(device),
         known="unchanged" in waive,
     )
-    job.transaction.note("resumed", back=back, waived=sorted(waive))
+    await job.transaction.noted("resumed", back=back, waived=sorted(waive))
     new = {change.slot: change.new for change in record.changes} if record.restore else {}
     if not back:
         with settings_of(device.driver).seen.vouching({**record.before.image, **new}):

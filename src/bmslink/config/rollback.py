@@ -69,7 +69,7 @@ def _left(job: Job) -> str:
 
 async def _set_back(job: Job, changes: Sequence[Change], why: str) -> SettingsSnapshot:
     """Bring everything to what it was, in reverse order, and end the transaction."""
-    job.transaction.note("rollback", why=why)
+    await job.transaction.noted("rollback", why=why)
     await patiently(job, partial(_look, job))
     slots = job.settings.by_address
     order = backwards(job.settings, [change.slot for change in changes])
@@ -79,7 +79,7 @@ async def _set_back(job: Job, changes: Sequence[Change], why: str) -> SettingsSn
     if job.unmended:
         told = "; ".join(job.unmended.values())
         raise VerifyError(f"This changed beside and cannot be set back: {told}.")
-    close(job, "rolled back", why=why, left=_left(job))
+    await close(job, "rolled back", why=why, left=_left(job))
     return table
 
 
@@ -137,7 +137,7 @@ def values_of(table: SettingsSnapshot, changes: Sequence[Change]) -> dict[str, V
     return {edit.key: values[edit.key] for change in changes for edit in change.edits}
 
 
-def close(job: Job, outcome: str, **data: str) -> None:
+async def close(job: Job, outcome: str, **data: str) -> None:
     """End the transaction; where the journal cannot be written, say so in the notes."""
-    if untold := job.transaction.close(outcome, notes=job.notes, **data):
+    if untold := await job.transaction.closed(outcome, notes=job.notes, **data):
         job.notes.append(untold)

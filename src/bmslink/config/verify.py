@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from bmslink.arguments import checked
@@ -20,7 +21,7 @@ from bmslink.config.records.open_changes import cut_off, regards, said_of, under
 from bmslink.places import Place, where
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import Value
-from bmslink.storage.journal import Journal, Open
+from bmslink.storage.journal import Journal, Open, on_disk
 
 __all__ = ["Deviation", "Verification", "verify"]
 
@@ -90,8 +91,8 @@ async def verify(device: Board, *, journal: Journal | None = None) -> Verificati
     async with device.conversation():
         identity = await device.identify()
         table = await device.settings(await device.settings_map(identity))
-    if cut := cut_off(journal, device, identity):
-        if busy := under_way(journal, device, identity):
+    if cut := await cut_off(journal, device, identity):
+        if busy := await on_disk(partial(under_way, journal, device, identity)):
             raise refuse(f"Nothing was sent. {busy}", "lock")
         return Verification(
             result="open",
@@ -99,7 +100,8 @@ async def verify(device: Board, *, journal: Journal | None = None) -> Verificati
             transaction=cut[0].id,
             time=str(cut[0].begin.get("time", "")),
         )
-    last = _last(journal, where(device), fingerprint(identity, table))
+    here = fingerprint(identity, table)
+    last = await on_disk(lambda: _last(journal, where(device), here))
     if last is None:
         return Verification(
             result="nothing", sentence="No change of this pack's settings is on record."

@@ -75,7 +75,7 @@ async def write_until_verified(
             await patiently(job, partial(_write, job, aim, todo))
         table = await patiently(job, partial(_prove, job))
         odd = oddities(table, since=job.before)
-        todo = _astray(job, table.image, aim)
+        todo = await _astray(job, table.image, aim)
         if not todo and odd:
             raise VerifyError(odd)
         if not todo:
@@ -279,7 +279,7 @@ def _still_as_before(job: Job, found: RawSettings, aim: RawSettings) -> None:
             )
 
 
-def _astray(job: Job, image: RawSettings, aim: dict[int, bytes]) -> list[int]:
+async def _astray(job: Job, image: RawSettings, aim: dict[int, bytes]) -> list[int]:
     """The slots that do not hold what they should and can be set again; takes neighbours that the
     board changed into the aim. `VerifyError` where it changed what matters, unless that is being
     set back already."""
@@ -287,8 +287,8 @@ def _astray(job: Job, image: RawSettings, aim: dict[int, bytes]) -> list[int]:
     beside = {**dict.fromkeys(found.back), **dict.fromkeys(found.lost), **dict.fromkeys(found.left)}
     for address in beside:
         raw = image.get(address)
-        job.transaction.note("side effect", slot=address, found=raw.hex() if raw else None)
-    _count_cells(job, found)
+        await job.transaction.noted("side effect", slot=address, found=raw.hex() if raw else None)
+    await _count_cells(job, found)
     if found.grave and not job.back:
         told = "; ".join(found.grave.values())
         raise VerifyError(f"The write changed something else that matters: {told}.")
@@ -309,13 +309,13 @@ def _astray(job: Job, image: RawSettings, aim: dict[int, bytes]) -> list[int]:
     return [*found.asked, *found.back]
 
 
-def _count_cells(job: Job, found: Strays) -> None:
+async def _count_cells(job: Job, found: Strays) -> None:
     """The cells that the board says it has belong to who it is."""
     job.unmended.pop(_IDENTITY, None)
     before = job.identity.cell_count
     if None not in (before, job.cells) and job.cells != before:
         told = f"the board says that it has {job.cells} cells, not {before}"
-        job.transaction.note("side effect", cell_count=job.cells)
+        await job.transaction.noted("side effect", cell_count=job.cells)
         found.grave[_IDENTITY] = told
         job.unmended[_IDENTITY] = told
 
@@ -352,7 +352,7 @@ async def _reconnect(job: Job, error: BmsError) -> None:
                 f"({told}): is it another one? It tells no serial number."
             ) from error
         job.outages = job.device.link.continuity.outages
-        job.transaction.note("reconnected", why=str(error))
+        await job.transaction.noted("reconnected", why=str(error))
         job.notes.append(f"The line was lost ({error}) and opened again.")
         job.lost = None
         return

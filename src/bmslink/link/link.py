@@ -12,7 +12,7 @@ import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Generic, TypeVar
 
 from bmslink.errors import LinkClosed, LinkTimeout
@@ -22,6 +22,7 @@ from bmslink.link.framer import Drop, Frame, Framer, SkippedBytes, Value
 from bmslink.link.timing import Timing
 from bmslink.link.transport import Transport
 from bmslink.link.turns import Turns, yield_turn
+from bmslink.moments import utc_now
 
 __all__ = ["Drop", "Frame", "Framer", "Link", "SkippedBytes", "Timing", "Value"]
 
@@ -71,8 +72,7 @@ class Link(Generic[F]):
         self._overheard: Overheard[F] = Overheard()
         self._news = asyncio.Event()
         self._lost: Exception | None = None
-        self._open = False
-        self._awake = False
+        self._open = self._awake = False
         self._last_byte = -1e9
         self._heard = 0
         self._late: LateAnswers[F] = LateAnswers()
@@ -115,7 +115,7 @@ class Link(Generic[F]):
         if frames:
             # how much only: a password may be in them
             _log.debug("%s: frames of %s bytes came.", self.name, [len(f.raw) for f in frames])
-            self.received_at = datetime.now(UTC)
+            self.received_at = utc_now()
             self.received += len(frames)
             self._frames.extend(frames)
             self._overheard.hear(frames)

@@ -10,12 +10,14 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal, Self
 
 from bmslink.control.decide.decision import Decision
 from bmslink.events import PackEvent
 from bmslink.model import Reading
+from bmslink.moments import iso, utc_now
+from bmslink.runtime.watching.lasting import LastingConditions
 
 __all__ = ["KINDS", "Feed", "FeedItem", "Kind", "PackEvent", "Subscription"]
 
@@ -42,7 +44,7 @@ class FeedItem:
     def to_dict(self) -> dict[str, Any]:
         """For JSON: the keys of what it carries, and `kind`, `pack` and `time`: when a reading was
         received, or anything else was published."""
-        about = {"kind": self.kind, "pack": self.pack, "time": self.time.isoformat()}
+        about = {"kind": self.kind, "pack": self.pack, "time": iso(self.time)}
         told = self.data.to_dict()
         return {**about, **told} if self.kind == "reading" else {**told, **about}
 
@@ -115,10 +117,12 @@ class Subscription:
 class Feed:
     """Hands every piece of news to all who asked for its kind and pack."""
 
-    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, now: Callable[[], datetime] = utc_now) -> None:
         self.now = now
         """The calendar, UTC: for show, and for what is stored."""
         self._listeners: set[Subscription] = set()
+        self.lasting = LastingConditions()
+        """Which conditions last, and since when."""
 
     def __len__(self) -> int:
         return sum(not listener.own for listener in self._listeners)

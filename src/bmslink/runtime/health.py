@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 from bmslink.board import Board
 from bmslink.errors import LinkClosed
 from bmslink.jsonable import plain
+from bmslink.moments import utc_now
 
 __all__ = ["POLLED", "PackHealth", "PackState", "cause_of", "link_counters"]
 
@@ -30,7 +31,7 @@ class PackHealth:
     """Of one pack. Times are for show only."""
 
     state: PackState = "starting"
-    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+    since: datetime = field(default_factory=utc_now)
     error: str = ""
     """Why there is no reading, in a sentence; empty while there is one."""
     failures: int = 0

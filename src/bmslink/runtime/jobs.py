@@ -8,7 +8,7 @@ whatever becomes of the client; who asked is in the journal.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -34,12 +34,14 @@ from bmslink.service_forms import (
     DrillRequest,
     PlanForm,
     ResumeRequest,
+    SurveyForm,
     SwitchRequest,
     fingerprint_of,
     in_form,
 )
 from bmslink.service_tables import MapForm, SnapshotForm
 from bmslink.storage.journal import actor_name
+from bmslink.survey import survey
 
 __all__ = ["PackJobs", "hello"]
 
@@ -84,6 +86,7 @@ class PackJobs:
             "map": _map,
             "settings": lambda board: _table(board, slots, None),
             "glance": lambda board: _table(board, slots, again),
+            "survey": lambda board: self._survey(board, more.get("keys") or []),
             "clock": lambda board: board.clock(),
         }
         question = questions.get(what)
@@ -91,6 +94,13 @@ class PackJobs:
             known = ", ".join(["read", *questions])
             raise UsageError(f"There is no question {what[:40]!r}; there are: {known}.")
         return in_form(await self._with_board(tell, question))
+
+    async def _survey(self, board: Board, keys: Sequence[Any]) -> SurveyForm:
+        """In one turn: polls wait for all of it, unless policies act on what they read."""
+        acts = self._pack.judge.enforcing
+        between = self._pack.freshen if acts else None
+        identity, table = await survey(board, [str(key) for key in keys], between=between)
+        return SurveyForm(identity=identity, table=SnapshotForm.of(identity.protocol, table))
 
     async def _with_board(
         self, tell: TellClient, work: Callable[[Board], Awaitable[Any]], what: str = _READS
@@ -263,7 +273,10 @@ class PackJobs:
         return {"done": done, "acting": self._pack.judge.acting_status()}
 
     def _told(self, outcome: Outcome, switch: Switch | None = None) -> Any:
-        """Its form, after everybody who listens was told of it, and of which settings or switch."""
+        """Its form, after everybody who listens was told of it, and of which settings or switch;
+        that there was nothing to do is no news."""
+        if outcome.result == "nothing":
+            return in_form(outcome)
         alarm = outcome.result in ("unknown", "unproven", "ignored")
         keys = [key for change in outcome.changes for key in change.keys]
         if switch is not None:

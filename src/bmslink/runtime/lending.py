@@ -35,7 +35,7 @@ from bmslink.runtime.pack_task import ServedPack
 from bmslink.settings.setting import Value
 from bmslink.storage.journal import Journal, JournalError
 
-__all__ = ["LONGEST", "Drift", "Lending", "Release", "drift_between"]
+__all__ = ["LONGEST", "REASONS", "Drift", "Lending", "Release", "drift_between"]
 
 LONGEST = 86400.0
 """s that a line may be away."""
@@ -88,6 +88,15 @@ def _switched_off(before: SettingsSnapshot, after: SettingsSnapshot) -> Settings
 def _rows(drift: list[Drift] | None) -> list[dict[str, Any]] | None:
     """For JSON."""
     return None if drift is None else [each.to_dict() for each in drift]
+
+
+REASONS = {
+    "time": "its time is over",
+    "off": "something was switched off",
+    "lost": "the line was lost",
+    "not read": "nobody took what came",
+}
+"""Why a line came back, in words; others are words already."""
 
 
 class _Away:
@@ -163,7 +172,7 @@ class _Away:
             self.pack.known.settings = after  # that they changed is told here
         self.pack.tell(
             "returned",
-            f"Its line is back ({self.reason}). {sentence}",
+            f"Its line is back ({REASONS.get(self.reason, self.reason)}). {sentence}",
             alarm=bool(found),
             reason=self.reason,
             drift=_rows(found),

@@ -12,9 +12,11 @@ from bmslink.errors import BmsError, LinkClosed
 from bmslink.model import Reading
 from bmslink.polling import Trouble, readings
 
-__all__ = ["PackListener", "follow", "in_time"]
+__all__ = ["BetweenPolls", "PackListener", "follow", "in_time"]
 
 _LATE = 1.5  # times the interval
+_MOMENT = 2.0
+"""How long a poll waits for what began between two of them, s."""
 
 
 class PackListener(Protocol):
@@ -95,3 +97,31 @@ async def in_time(seconds: float) -> AsyncIterator[None]:
         if isinstance(late, BmsError):
             raise
         raise LinkClosed(f"No reading was whole after {seconds:g} s.") from late
+
+
+class BetweenPolls:
+    """Work that goes between two polls, and on beside them where it takes longer: a disk that hangs
+    stops no reading."""
+
+    def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._work = work
+        self._task: asyncio.Task[None] | None = None
+
+    async def step(self) -> None:
+        """Begin it, or go on with what has begun, for 2 s at most. Raises what it raises."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._do())
+        task = self._task
+        await asyncio.wait({task}, timeout=_MOMENT)
+        if task.done():
+            self._task = None
+            task.result()
+
+    async def _do(self) -> None:
+        await self._work()
+
+    async def end(self) -> None:
+        """It is given up."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=_MOMENT)

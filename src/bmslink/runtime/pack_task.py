@@ -9,20 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from bmslink.board import Board
 from bmslink.config.outcome import Outcome
 from bmslink.control.decide.decision import Decision
-from bmslink.errors import BmsError
+from bmslink.errors import BmsError, FrameError, LinkTimeout, Refused
 from bmslink.link.turns import Preempted
 from bmslink.model import Identity, Reading, Switch
+from bmslink.moments import utc_now
 from bmslink.places import Place
-from bmslink.runtime.acting.direct import send_offs, who_after
 from bmslink.runtime.acting.drill import Drill
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.feed import Feed
@@ -30,7 +29,8 @@ from bmslink.runtime.health import PackHealth, PackState, cause_of, link_counter
 from bmslink.runtime.judging.known_board import KnownBoard
 from bmslink.runtime.judging.pack_judge import PackJudge
 from bmslink.runtime.judging.pack_memory import PackDisk, PackMemory
-from bmslink.runtime.pack_loop import follow, in_time
+from bmslink.runtime.judging.stopping import stop_all
+from bmslink.runtime.pack_loop import BetweenPolls, follow, in_time
 from bmslink.runtime.pack_turns import Aside, PackTurns
 from bmslink.runtime.service_file import PackPlan
 from bmslink.runtime.slow_set import SlowSet
@@ -48,13 +48,14 @@ _COMMAND = 900.0
 """The same for one command; a change that is written and proven takes a minute or two."""
 _PATIENCE = 3.0
 """How long a command waits for a link that is being opened, s."""
-_DRILL_ENDS = 5.0
-"""How long a stop waits for the end of a drill, whose offs are its own, s: a disk may keep it."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 """s before a pack starts anew after a mistake of ours, and before a silent one is asked again where
 others wait for the same line."""
 _SPREAD = 0.2
 """By how much pauses differ, so that what was lost together is not opened together."""
+_OLD = 2.0
+"""A command that reads for long lets one reading go between where the latest is older, s, and than
+the interval."""
 _SILENT = 2
 """After so many readings in a row without an answer a pack leaves the line to its companions."""
 
@@ -89,6 +90,7 @@ class ServedPack:
         self._judge = PackJudge(plan, memory, disk, feed, self.tell, board, self.turns)
         self.known = KnownBoard(plan.name, board, memory, self._judge, self.tell, accept=accept)
         """Which board it has."""
+        self._beginning = BetweenPolls(self._judge.begin_acting)
         self._slow = SlowSet(plan.slow_interval, plan.target)
         self._silent = 0
         self._random = random.Random(plan.target)
@@ -102,6 +104,12 @@ class ServedPack:
     def target(self) -> str:
         """What is opened, as resolved."""
         return str(self.board.target)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The values of its settings by their names, as far as they were looked at."""
+        found = self._slow.settings
+        return {} if found is None else found.values()
 
     @property
     def place(self) -> Place:
@@ -164,6 +172,8 @@ class ServedPack:
         async with self.turns.give(state, why, _PATIENCE) as board:
             before = self.health.state, self.health.error
             self._set(state, why)
+            if any(other.turns.switching_off for other in self._on_my_line()):
+                self.off_asked.set()
             try:
                 yield board
             finally:
@@ -184,30 +194,24 @@ class ServedPack:
         is being set by hand."""
         if wish.do != "stop":
             return await self._judge.do(wish, who)
-        async with self.turns.off() as board:
-            acting = self._judge.acting
-            sent = await send_offs(board, acting.waive) if acting.actor is None else []
-            try:
-                if self.drilling is not None:
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(self.drilling.over.wait(), _DRILL_ENDS)
-                identity = await who_after(board, sent)
-                done = await self._judge.stop(wish, who, identity, sent)
-            except Exception:
-                if not sent:  # what acts did not send it
-                    await send_offs(board, acting.waive)
-                raise
-        await self._judge.require_stopped()
-        return done
+        return await stop_all(self._judge, self.turns, lambda: self.drilling, wish, who)
 
     def _begin_off(self) -> None:
         """Something is to be switched off: a drill switches nothing on any more, and whoever has
         the line gives it back at once."""
         if self.drilling is not None:
             self.drilling.abandon()
-        for other in self.neighbours():
-            if other.health.state == "lent" and other.place.same_line(self.place):
+        for other in self._on_my_line():
+            if other.health.state == "lent":
                 other.off_asked.set()
+
+    def _on_my_line(self) -> list[ServedPack]:
+        """The other packs that share its line."""
+        return [
+            other
+            for other in self.neighbours()
+            if other is not self and other.place.same_line(self.place)
+        ]
 
     @property
     def off_asked(self) -> asyncio.Event:
@@ -230,6 +234,12 @@ class ServedPack:
 
     async def run(self) -> None:
         """Until cancelled."""
+        try:
+            await self._run()
+        finally:
+            await self._beginning.end()
+
+    async def _run(self) -> None:
         pause = _FIRST_PAUSE
         while True:
             begun = self.turned = asyncio.get_running_loop().time()
@@ -293,6 +303,16 @@ class ServedPack:
             self.hear(reading, asyncio.get_running_loop().time())
             return reading
 
+    async def freshen(self) -> None:
+        """Inside of `turn`: one reading, where the latest is too old for policies that act."""
+        now = asyncio.get_running_loop().time()
+        fresh = self.heard is not None and now - self.heard < max(self.plan.interval, _OLD)
+        if fresh or not self.known.met:
+            return
+        with suppress(LinkTimeout, FrameError, Refused):  # the next question may be answered
+            reading = await self.board.read()
+            self.hear(reading, asyncio.get_running_loop().time())
+
     async def _stand_back(self) -> None:
         """A pack that stays silent asks less often where others wait for the same line."""
         over = self._silent - _SILENT
@@ -307,7 +327,7 @@ class ServedPack:
         """What goes between two polls."""
         if self.known.met and not self.known.other and not self._silent:
             with suppress(BmsError):  # the next poll says what is wrong
-                await self._judge.begin_acting()
+                await self._beginning.step()
         await self._look_slowly()
 
     async def _look_slowly(self) -> None:
@@ -363,7 +383,7 @@ class ServedPack:
         old, self.health.error, self.turns.error = self.health.state, error, error
         if state == old:
             return
-        self.health.state, self.health.since = state, datetime.now(UTC)
+        self.health.state, self.health.since = state, utc_now()
         fine = state in ("ok", "ended")
-        key = "" if old == "starting" and fine else "state"
-        self.tell(state, error or "It is read.", alarm=not fine, key=key, over=fine, was=old)
+        text = error or "It is read."
+        self.tell(state, text, alarm=not fine, key="state", over=fine, was=old)

@@ -160,6 +160,7 @@ class PackTurns:
         closed inside."""
         taken = self.line(patience) if aside == "lent" else self.command(patience)
         async with taken as board:
+            await self._no_offs.wait()  # one that has begun would wait for the end of this
             self.aside, self.why_aside = aside, why
             self.off_asked.clear()
             try:
@@ -192,6 +193,11 @@ class PackTurns:
             self._offs -= 1
             if not self._offs:
                 self._no_offs.set()
+
+    @property
+    def switching_off(self) -> bool:
+        """Whether something is being switched off now."""
+        return self._offs > 0
 
     async def offs_done(self) -> None:
         """Wait until nothing is being switched off."""

@@ -16,7 +16,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -25,11 +25,13 @@ from bmslink.control.status import state_path
 from bmslink.errors import TargetError
 from bmslink.jsonable import plain
 from bmslink.link.transport import Pin
+from bmslink.moments import utc_now
 from bmslink.packs import find_pin
 from bmslink.runtime.clients.client_job import finish_changes
 from bmslink.runtime.feed import Feed
 from bmslink.runtime.history.keeper import HistoryKeeper
 from bmslink.runtime.history.options import HistoryOptions
+from bmslink.runtime.history.schema import HistoryError, require_usable
 from bmslink.runtime.judging.disk import DiskQueue
 from bmslink.runtime.judging.pack_memory import PackDisk, default_folder
 from bmslink.runtime.notify import notify, watchdog_interval
@@ -75,6 +77,15 @@ def make_board(plan: PackPlan) -> Board:
     return Board(plan.endpoint, pin=_pin_of(plan), named=plan.named, tell=_log.info, tapped=True)
 
 
+def _require_usable(file: Path) -> None:
+    """Whoever gives the file now can give another one: `TargetError`. One of bmslink.toml that
+    cannot be used keeps no pack from being protected; an alarm says so."""
+    try:
+        require_usable(file)
+    except HistoryError as error:
+        raise TargetError(f"--history: {error}") from error
+
+
 def _pin_of(plan: PackPlan) -> Pin:
     """The pin beside the name, else the one that systemd handed over as `pin.NAME`."""
     if plan.named is None:
@@ -101,13 +112,14 @@ class Service:
         self.feed = Feed()
         self.tell = Teller("", self.feed)
         """Publishes an event of the service itself."""
-        self.watcher = Watcher(self.feed, self._interval_of)
+        self.watcher = Watcher(self.feed, self._interval_of, self._settings_of)
         """What follows from readings: conditions, bound limits, energy."""
         self.history: HistoryKeeper | None = self._keeper(plan)
         """What is kept on the disk; `None`: nothing is."""
-        self.alerting = Alerting.of(plan, self.feed, self.tell)
+        self._disk = PackDisk(DiskQueue(), folder or default_folder(), journal or Journal())
+        self.alerting = Alerting.of(plan, self.feed, self.tell, self._disk)
         """Who is told what happens; `None`: nobody is."""
-        self.began = datetime.now(UTC)
+        self.began = utc_now()
         """For show only."""
         self._make = make
         self._packs: dict[str, ServedPack] = {}
@@ -115,7 +127,6 @@ class Service:
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._started = time.monotonic()
-        self._disk = PackDisk(DiskQueue(), folder or default_folder(), journal or Journal())
         for each in plan.packs:
             self._packs[each.name] = self._serve(each, make(each))
 
@@ -129,10 +140,15 @@ class Service:
         if options is None:
             return None
         file = options.file(plan.beside("."), state_path())
+        if options in plan.given:
+            _require_usable(file)
         return HistoryKeeper(file, options, self.feed, self.watcher, self.tell)
 
     def _interval_of(self, name: str) -> float:
         return self._packs[name].plan.interval if name in self._packs else INTERVAL
+
+    def _settings_of(self, name: str) -> Mapping[str, Any]:
+        return self._packs[name].settings if name in self._packs else {}
 
     def _all(self) -> Iterable[ServedPack]:
         return self._packs.values()
@@ -251,8 +267,9 @@ class Service:
                 plan = await loop.run_in_executor(self._disk.queue.thread, self.plan.read_again)
                 return await self._change_to(plan)
             except TargetError as error:
-                self.tell("reload_refused", f"Nothing was changed: {error}", alarm=True)
-                raise
+                said = f"Nothing was changed: {error}"
+                self.tell("reload_refused", said, alarm=True)
+                raise TargetError(said) from error
             finally:
                 self.ready()
 
@@ -277,6 +294,7 @@ class Service:
             for name, each in new.items()
         }
         remarks = list(plan.remarks)
+        lost = _protection_lost(old, new)
         if plan.options != self.plan.options:
             remarks.append("[service] says another socket, tcp or token_file: restart for that.")
         if plan.sections != self.plan.sections:
@@ -285,9 +303,26 @@ class Service:
         for name in made:
             self._start(name)
         kept = tuple(name for name in new if name not in made)
-        outcome = ReloadOutcome(added, removed, restarted, kept, tuple(remarks))
-        self.tell("reload", f"Read again: {_counts(outcome)}.", **outcome.to_dict())
+        outcome = ReloadOutcome(added, removed, restarted, kept, (*lost, *remarks))
+        said = " ".join([f"Read again: {_counts(outcome)}.", *lost])
+        self.tell("reload", said, alarm=bool(lost), **outcome.to_dict())
         return outcome
+
+
+def _protection_lost(old: Mapping[str, PackPlan], new: Mapping[str, PackPlan]) -> list[str]:
+    """What protected a pack and is in the file no more, in sentences: a slip of the pen, or a file
+    that is being written, must not go unnoticed."""
+    found: list[str] = []
+    for name, before in old.items():
+        after = new.get(name)
+        if after is None:
+            acted = ", and its policies do not act any more" if before.enforce else ""
+            found.append(f"{name} is in the file no more: it is not read any more{acted}.")
+        elif before.policies is not None and after.policies is None:
+            found.append(f"{name} has no policies in the file any more: nothing watches it.")
+        elif before.enforce and not after.enforce:
+            found.append(f"{name} has no enforce = true any more: its policies only watch.")
+    return found
 
 
 def _counts(outcome: ReloadOutcome) -> str:

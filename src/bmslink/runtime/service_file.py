@@ -36,14 +36,14 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from bmslink.control.decide.policy import PolicySet
-from bmslink.control.files import load_policies
+from bmslink.control.files import load_policies, parse_policies
 from bmslink.errors import TargetError
 from bmslink.link.transport import Endpoint, parse_target, split_host
-from bmslink.packs import Interval, NamedPack, SlowInterval, config_files, find_pack, load_packs
+from bmslink.packs import Interval, NamedPack, SlowInterval, config_files, find_pack, parse_packs
 from bmslink.places import Place, where
 from bmslink.runtime.acting.limit_sinks import CommandSink
 from bmslink.runtime.service_sections import load_sections, section_remarks
-from bmslink.storage.toml import Document, read_text
+from bmslink.storage.toml import Document, read_text, wait_until_written
 from bmslink.target import resolve_each
 
 __all__ = [
@@ -92,13 +92,10 @@ class PolicyFile:
     @classmethod
     def load(cls, path: Path) -> PolicyFile:
         """Read it; raises `TargetError`."""
-        policies = load_policies(path)
-        try:
-            data = path.read_bytes()
-        except OSError as exc:
-            raise TargetError(f"{path} cannot be read: {exc.strerror or exc}.") from exc
-        text = data.decode("utf-8", "surrogateescape")
-        return cls(str(path), hashlib.sha256(data).hexdigest(), policies, text)
+        if not (text := read_text(path, "policy file")):
+            return cls(str(path), hashlib.sha256().hexdigest(), load_policies(path))
+        policies = parse_policies(text, path)  # what is approved is what is judged by
+        return cls(str(path), hashlib.sha256(text.encode()).hexdigest(), policies, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +150,14 @@ class ServicePlan:
         """The same of what the file says now; raises what `load_plan` raises.
 
         It is the file that was read before, also where another place has one by now: a file that
-        is gone is a mistake, and not a service without its policies.
+        is gone is a mistake, and not a service without its policies. One that is being written is
+        waited for: it may be whole TOML, and lack its last packs.
         """
         targets, given = self.asked
-        found = load_plan(targets, self.path or given)
+        path = self.path or given
+        if path is not None:
+            wait_until_written(path)
+        found = load_plan(targets, path)
         for section in self.given:
             found = found.with_section(section)
         return found
@@ -231,8 +232,9 @@ class _ServiceReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._document = Document(read_text(path, "bmslink.toml"), path)
-        self._packs = load_packs(path)
+        text = read_text(path, "bmslink.toml")  # once: somebody may be writing it
+        self._document = Document(text, path)
+        self._packs = parse_packs(text, path)
         table: Any = self._document.content.get("service", {})
         self._service = self._document.convert(_Service, table, ("service",))
         self.options = self._checked(self._service)

@@ -30,7 +30,7 @@ from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.judging.disk import DiskQueue
 from bmslink.runtime.judging.pack_memory import SAVED_AT_ONCE, SAVED_EVERY, PackMemory
 from bmslink.runtime.judging.pack_policies import PackPolicies, in_words, trips_in
-from bmslink.runtime.pack_loop import follow
+from bmslink.runtime.pack_loop import BetweenPolls, follow
 from bmslink.storage.alone import hold_lock
 
 __all__ = ["Enforcing", "Observer", "PackSupervisor", "StatusBoard"]
@@ -228,6 +228,8 @@ class PackSupervisor:
 
         self._make = make
         self._policies = make(policies, ALL)
+        self._chosen: PolicySet | None = None
+        """Those of the side that acts which judge here; before they do, nothing is acted on."""
 
     async def follow(self, device: Board, interval: float, count: int | None) -> None:
         """Read and judge until cancelled, or `count` times. Raises `PortBusy` where another program
@@ -238,22 +240,29 @@ class PackSupervisor:
         side = self._side
 
         async def begin() -> None:
+            identity = await device.who()
+            if await side.begin(identity):
+                await self._begin(side, identity)
+
+        beginning = BetweenPolls(begin)
+
+        async def between() -> None:
             if self._heard:
                 with suppress(BmsError):  # the next reading says what is wrong
-                    identity = await device.who()
-                    if await side.begin(identity):
-                        await self._begin(side, identity)
+                    await beginning.step()
 
         async def do(wish: ActingWish, who: str) -> list[str]:
             done = await side.do(wish, who, await device.who(), self._policies.engine)
+            await side.narrow()
             self._keep(asyncio.get_running_loop().time(), at_once=True)
             return done
 
         mail = asyncio.create_task(read_mail(str(device.target), do, lambda: self._heard))
         try:
-            await follow(device, self, interval=interval, count=count, between=begin)
+            await follow(device, self, interval=interval, count=count, between=between)
         finally:
             mail.cancel()
+            await beginning.end()
             self._keep(asyncio.get_running_loop().time(), at_once=True)
             await side.close()
 
@@ -266,7 +275,7 @@ class PackSupervisor:
         if memory is not None:
             saved = await memory.take(identity)
         known = self._policies.engine.save()
-        self._identity = identity
+        self._identity, self._chosen = identity, side.policies
         self._policies = self._make(side.policies, (Mode.ENFORCE,))
         now = asyncio.get_running_loop().time()
         try:
@@ -312,7 +321,8 @@ class PackSupervisor:
             else:
                 self._policies.step(reading, now)
             if self._side is not None:
-                self._side.hear(self._policies.decision, reading, now)
+                if self._side.policies in (None, self._chosen):
+                    self._side.hear(self._policies.decision, reading, now)
                 self._post_acting(self._side)
             self._keep(now, at_once=self._new and self._budget.take(now))
             self._new = False

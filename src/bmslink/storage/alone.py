@@ -8,8 +8,10 @@ import hashlib
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
+from bmslink.storage.apart import apart
 from bmslink.storage.chain import open_regular, take
 from bmslink.storage.journal import journal_path
 
@@ -17,6 +19,8 @@ __all__ = ["alone", "hold_lock", "lock_file", "open_lock"]
 
 _AGAIN = 0.05
 """s between two looks whether it is free."""
+_MOMENT = 0.3
+"""How long the disk may take where nobody waits for others, s."""
 
 
 def lock_file(folder: Path, name: str) -> Path:
@@ -56,8 +60,9 @@ async def alone(name: str, patience: float) -> AsyncIterator[bool]:
     loop = asyncio.get_running_loop()
     until = loop.time() + patience
     try:
-        handle = open_lock(journal_path() / "locks", name)
-    except OSError:
+        work = partial(open_lock, journal_path() / "locks", name)
+        handle = await apart(work, max(patience, _MOMENT), late=os.close)
+    except OSError:  # a disk that hangs takes none either
         yield False
         return
     try:

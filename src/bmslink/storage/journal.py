@@ -10,20 +10,21 @@ from a record that does not verify.
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bmslink.errors import BmsError, GateError
+from bmslink.storage.actors import acting_for, actor, actor_name
+from bmslink.storage.apart import apart
 from bmslink.storage.chain import ChainLine, add, open_regular, read_lines
 
 __all__ = [
@@ -35,13 +36,19 @@ __all__ = [
     "acting_for",
     "actor_name",
     "journal_path",
+    "on_disk",
+    "refusing",
 ]
+
+T = TypeVar("T")
 
 SCHEMA = 2
 _ROOM = 1 << 14
 """What a change may need on the disk, bytes."""
 _PATIENCE = 2.0
 """How long another process may keep us from appending, s."""
+_DISK = 5.0
+"""How long the disk may take, s: whoever waits has the board meanwhile, and it is not polled."""
 _NAMED = re.compile(rb'"id": "([0-9a-f]{1,32})"')
 _QUICK = b'"id": "'
 """What only records of transactions hold."""
@@ -63,6 +70,29 @@ def journal_path() -> Path:
     from platformdirs import user_state_path  # only who changes something needs it
 
     return user_state_path("bmslink", appauthor=False) / "journal"
+
+
+async def on_disk(work: Callable[[], T], *, late: Callable[[T], Any] = lambda found: None) -> T:
+    """What `work` gives, done in a thread: reading or writing the journal keeps nobody but who
+    waits for it. Raises what it raises, and `JournalError` where the disk takes longer than 5 s;
+    what it gives then is for `late`."""
+    try:
+        return await apart(work, _DISK, late=late)
+    except TimeoutError as error:
+        if isinstance(error, BmsError):
+            raise
+        raise JournalError(f"The disk of the journal has not answered for {_DISK:g} s.") from error
+
+
+@contextmanager
+def refusing(told: str = "Without it nothing is sent.") -> Iterator[None]:
+    """Inside, a `JournalError` is a refusal: nothing was sent yet."""
+    try:
+        yield
+    except JournalRefusal:
+        raise
+    except JournalError as error:
+        raise JournalRefusal(f"{error} {told}") from error
 
 
 class Journal:
@@ -139,7 +169,7 @@ class Journal:
                 target=target,
                 pack=dict(pack),
                 changes=list(changes),
-                **_actor(),
+                **actor(),
                 **why,
             )
         except JournalError as error:
@@ -194,6 +224,26 @@ class Transaction:
         """Add a record of what has happened already; without it the change is only less known."""
         self.regardless().note(event, **data)
 
+    async def noted(self, event: str, **data: Any) -> None:
+        """As `note`, in a thread, while other packs go on. A disk that hangs raises `JournalError`
+        if strict."""
+        try:
+            await on_disk(partial(self.note, event, **data))
+        except JournalError:
+            if self.strict:
+                raise
+
+    async def told(self, event: str, **data: Any) -> None:
+        """As `tell`, in a thread."""
+        await self.regardless().noted(event, **data)
+
+    async def closed(self, outcome: str, **data: Any) -> str:
+        """As `close`, in a thread."""
+        try:
+            return await on_disk(partial(self.close, outcome, **data))
+        except JournalError as error:
+            return _unclosed(error)
+
     def regardless(self) -> Transaction:
         """The same, for setting back: it goes on where the journal cannot be written any more."""
         return replace(self, strict=False)
@@ -208,8 +258,12 @@ class Transaction:
         try:
             self.end(outcome, **data)
         except JournalError as error:
-            return f"The change is over, but the journal does not say so: {error}"
+            return _unclosed(error)
         return ""
+
+
+def _unclosed(error: JournalError) -> str:
+    return f"The change is over, but the journal does not say so: {error}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,39 +374,3 @@ def _damage_of(lines: Sequence[ChainLine]) -> str:
     if len(lines) > altered:
         told.append("records of the journal are missing")
     return " and ".join(told)
-
-
-_PEER: ContextVar[Mapping[str, Any] | None] = ContextVar("_PEER", default=None)
-"""For whom this program acts, where it is a service."""
-
-
-@contextmanager
-def acting_for(peer: Mapping[str, Any]) -> Iterator[None]:
-    """What begins inside is written down as asked for by this program: its `user` and `pid`, or its
-    `address`."""
-    token = _PEER.set(peer)
-    try:
-        yield
-    finally:
-        _PEER.reset(token)
-
-
-def actor_name() -> str:
-    """For whom this program acts now, in a word."""
-    return str(_actor()["user"]) or "somebody"
-
-
-def _actor() -> dict[str, Any]:
-    peer = _PEER.get()
-    if peer is None:
-        return {"user": _user()}
-    asked = peer.get("user") or peer.get("address") or peer.get("uid")
-    return {"user": str(asked or _user()), "peer": dict(peer)}
-
-
-def _user() -> str:
-    """Who it is, by the environment or (services and containers set none) by the system."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # an account without a name
-        return ""

@@ -25,6 +25,7 @@ __all__ = ["DamagedState", "StateFolder", "UnwritableState", "state_path"]
 
 SCHEMA = 1
 _LARGEST = 1 << 20
+_LOSS = "after a restart the policies would not know what they knew"
 
 
 class UnwritableState(BmsError):
@@ -38,8 +39,10 @@ class DamagedState(BmsError):
 class StateFolder:
     """The states in one folder, each under a name of any form."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, largest: int = _LARGEST, loss: str = _LOSS) -> None:
+        """`largest`: bytes of a state; `loss`: what follows where one cannot be written."""
         self.folder = folder
+        self._largest, self._loss = largest, loss
 
     def path(self, name: str) -> Path:
         """The file of a name."""
@@ -62,7 +65,7 @@ class StateFolder:
         """The same for who only looks: the file stays as it is. Raises `DamagedState`."""
         path = self.path(name)
         try:
-            return _parsed(read_bounded(path, _LARGEST, "state of a pack"))
+            return _parsed(read_bounded(path, self._largest, "state of a pack"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as error:
@@ -94,8 +97,8 @@ class StateFolder:
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else error
             raise UnwritableState(
-                f"{path} cannot be written ({why}): after a restart the policies would not know "
-                "what they knew. Make room, or name another folder by BMSLINK_STATE."
+                f"{path} cannot be written ({why}): {self._loss}. Make room, or name another "
+                "folder by BMSLINK_STATE."
             ) from error
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import time
 import tomllib
 from collections.abc import Iterator
 from enum import Enum
@@ -19,9 +20,11 @@ from bmslink.arguments import decimal_comma, did_you_mean
 from bmslink.errors import TargetError
 from bmslink.storage.atomic import read_bounded
 
-__all__ = ["Document", "Key", "comma_at", "lines_of", "loads", "read_text"]
+__all__ = ["Document", "Key", "comma_at", "lines_of", "loads", "read_text", "wait_until_written"]
 
 _LONGEST_FILE = 1 << 16
+_WRITTEN, _LOOKS = 0.05, 40
+"""A file that did not change for so long, s, is written; how often that is looked at."""
 _LONGEST_STATEMENT = 200  # lines; only used to find out where something is
 _PLACE = re.compile(r"\(at (?:line (\d+), column \d+|end of document)\)")
 _DEEP = re.compile(r"(?<![\w\"'-])(?:[\w\"'-]++\s*+\.\s*+){64}")
@@ -59,6 +62,22 @@ def read_text(path: Path, kind: str) -> str:
     except UnicodeDecodeError as exc:
         line = data.count(b"\n", 0, exc.start) + 1
         raise _wrong(path, line, "this is no UTF-8 text") from exc
+
+
+def wait_until_written(path: Path) -> None:
+    """Until nobody seems to write it. Raises `TargetError` after 2 s."""
+    before: tuple[int, int] | None = None
+    for _ in range(_LOOKS):
+        try:
+            found = path.stat()
+        except OSError:
+            return  # reading it says why
+        now = (found.st_size, found.st_mtime_ns)
+        if now == before:
+            return
+        before = now
+        time.sleep(_WRITTEN)
+    raise TargetError(f"{path} is being written: try again when it is whole.")
 
 
 def loads(text: str) -> dict[str, Any]:

@@ -183,3 +183,20 @@ async def test_summer_time_and_a_set_clock_change_no_counter(
     assert len(rows) == 360, "no reading was lost, none is there twice"
     assert len({row[0] for row in rows}) == 360
     assert max(row[1] for row in hours) == pytest.approx(0.359, abs=0.001)
+
+
+async def test_every_minute_has_the_counters_of_its_end(tmp_path: Path) -> None:
+    """Also the last one before a link is lost, and one that is asked for while it lasts."""
+    world = HistoryWorld(tmp_path / "history.db")
+    fields = ("charged_energy",)
+    async with world.running():
+        await world.poll(130)
+        await asyncio.sleep(200)  # nothing is read any more; the minute's end is written later
+        lost = await world.history(resolution="minute", fields=fields)
+        await world.poll(50)
+        half = BEGIN + timedelta(seconds=350)
+        early = await world.history(resolution="minute", fields=fields, until=half)
+    counted = 52 * 10 * 129 / 3600
+    assert [row[1] for row in lost.rows][-1] == pytest.approx(counted, abs=1e-5)
+    assert len(lost.rows) == 3 and len(early.rows) == 4
+    assert None not in [row[1] for row in early.rows]

@@ -17,9 +17,10 @@ from bmslink import runtime
 from bmslink.errors import UsageError
 from bmslink.events import KINDS, STATES, EventSeverity, PackEvent, kinds_of
 from bmslink.jsonable import dumps
-from bmslink.model import Condition
+from bmslink.model import Condition, Reading
 from bmslink.runtime.health import PackState
 from bmslink.runtime.watching.conditions import Teller
+from bmslink.runtime.watching.watch import PackWatch
 from control_support import Run, healthy
 
 OVER = Condition.CELL_OVERVOLTAGE
@@ -233,6 +234,25 @@ async def test_what_binds_a_limit_is_told_when_it_changes_and_stays(tmp_path: Pa
     assert seconds(row)[0] == pytest.approx(60, abs=1) and row.until is not None
     assert "The charge current is limited to " in row.text
     assert "by cell_overvoltage_derate" in row.text
+
+
+def test_a_condition_says_its_value_and_its_limit_where_they_are_known() -> None:
+    known = {"cell_ovp": 3.65, "cell_ovp_warning": 3.5, "charge_otp": None}
+    watch = PackWatch("van", settings=lambda: known)
+    hot = Condition.CHARGE_OVERTEMPERATURE
+    reading = Reading(
+        alarms=(OVER,), protections=(OVER, hot, Condition.AFE), cell_voltages=(3.3, 3.66),
+        temperatures={"cell_1": 57.0, "mosfet": None}, conditions_known=True,
+    )  # fmt: skip
+    data = {each.key: each.data for each in watch.heard(reading, 0.0, BEGIN)}
+    assert data["alarms/cell_overvoltage"]["threshold"] == 3.5
+    assert data["protections/cell_overvoltage"] == {
+        "list": "protections", "condition": "cell_overvoltage", "unit": "V", "value": 3.66,
+        "measured": "the highest cell has 3.66 V", "threshold": 3.65,
+    }  # fmt: skip
+    assert data[f"protections/{hot}"]["measured"] == "the warmest probe has 57 °C"
+    assert "threshold" not in data[f"protections/{hot}"]
+    assert data["protections/afe"] == {"list": "protections", "condition": "afe"}
 
 
 async def test_the_table_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

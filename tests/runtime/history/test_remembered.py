@@ -19,6 +19,7 @@ import pytest
 from asgi_support import App, ask
 
 from bmslink.errors import TargetError, UsageError
+from bmslink.events import PackEvent
 from bmslink.runtime.api.app import make_app
 from bmslink.runtime.api.hosting import host
 from bmslink.runtime.history.days import readings
@@ -192,6 +193,21 @@ def test_the_commands(cli: Cli, running: Service, monkeypatch: pytest.MonkeyPatc
     kinds = {each["what"] for each in cli("events", "--json").objects}
     assert kinds == {"service_began", "ok"}
     assert cli("events", "jbd", "--severity", "alarm").out == ""
+    assert "older ones" not in events.err
+    newest = cli("events", "--limit", "1")
+    assert len(newest.out.splitlines()) == 1
+    assert "the newest 1; there are older ones" in newest.err
+    cli("events", "--limit", "10001").failed(2, "10000")
+    for empty in ("history", "events"):
+        cli(empty, "").failed(2, "Name a pack, as in")
+    assert running.history is not None
+    running.history._error = "The disk is full."
+    monkeypatch.setattr("bmslink.runtime.history.keeper._FRESH", 60.0)
+    for words in (("events",), ("history", "jbd")):
+        assert "What came last is not stored, and not shown: The disk is full." in " ".join(
+            cli(*words).err.split()
+        )
+    running.history._error = ""
     status = cli("service", "status").out
     assert "history: " in status and "Wh; since " in status
 
@@ -199,6 +215,40 @@ def test_the_commands(cli: Cli, running: Service, monkeypatch: pytest.MonkeyPatc
 def test_without_a_service_they_say_how_to_get_one(cli: Cli) -> None:
     for words in (("events",), ("history", "van")):
         cli(*words).failed(1, "bmslink serve --history")
+
+
+@pytest.fixture
+def another(tmp_path: Path) -> Path:
+    """A database of another program."""
+    other = tmp_path / "other.db"
+    store = sqlite3.connect(other)
+    store.execute("CREATE TABLE mine (x)")
+    store.close()
+    return other
+
+
+def test_a_file_that_cannot_be_used_is_refused_where_a_person_gives_it(
+    cli: Cli, another: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "notes").write_text("mine")
+    for wrong in (another, tmp_path / "notes", tmp_path / "notes" / "history.db"):
+        cli("serve", "--history", str(wrong), FAST).failed(2, "--history: ")
+    assert another.read_bytes()[:6] == b"SQLite" and (tmp_path / "notes").read_text() == "mine"
+
+
+async def test_a_file_of_the_configuration_that_cannot_be_used_is_an_alarm(another: Path) -> None:
+    """The packs are protected without it."""
+    file = another.with_name("bmslink.toml")
+    file.write_text(f'[packs.van]\ntarget = "{FAST}"\n[history]\npath = "other.db"\n')
+    service = Service(load_plan((), file))
+    task = asyncio.create_task(service.run())
+    with service.feed.subscribe() as news:
+        told = [await news.get() for _ in range(30)]
+    service.stop()
+    await task
+    assert "reading" in {each.kind for each in told if each}
+    alarms = [e.data.text for e in told if e and isinstance(e.data, PackEvent) and e.data.alarm]
+    assert alarms and "database of another program" in alarms[0]
 
 
 @pytest.mark.slow

@@ -62,6 +62,8 @@ class Dashboard(App[None]):
         self._canvas = Canvas(self._click, self._press, self._paste)
         self._plain = [PlainText()] if os.environ.get("NO_COLOR") else None
         self._left: list[str] = []
+        self._early: list[KeyWish] = []
+        """What was asked for before there was anything that does it."""
         self._draws_from = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -131,6 +133,8 @@ class Dashboard(App[None]):
     async def _begin(self) -> None:
         self._behind = self._make_behind(self.desk, self._draw)
         self._behind.start(self._spawn)
+        for wish in self._early:
+            self._grant(wish)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -193,7 +197,9 @@ class Dashboard(App[None]):
             self._end(KeyboardInterrupt())
         elif wish.do == "suspend":
             self.action_suspend_process()
-        elif behind is not None:
+        elif behind is None:
+            self._early.append(wish)
+        else:
             behind.grant(wish)
             if wish.do == "off":
                 self._draws_from = self._now() + _OFF_FIRST

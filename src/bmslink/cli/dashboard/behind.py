@@ -58,7 +58,13 @@ class Behind:
     def left(self) -> list[str]:
         """What changes that are cut off now leave behind, in sentences."""
         boards = [follower.board for follower in self.writing]
-        return [left_behind(board) for board in boards if board is not None]
+        offs = [
+            f"{follower.pack.name}: {name} off was not proven yet. `bmslink read "
+            f"{follower.endpoint.word}` tells what holds."
+            for follower in self.followers.values()
+            for name in follower.switching
+        ]
+        return [*offs, *(left_behind(board) for board in boards if board is not None)]
 
     def hopeless(self) -> BmsError | None:
         """Why none of the packs can be watched at all."""
@@ -98,7 +104,8 @@ class Behind:
             for name in wish.value:
                 self._spawn(switch_off(follower, name, self._say))
             names = " and ".join(wish.value)
-            self._desk.say(f"{pack.name}: {names} off is sent, and read back ...", "bold red")
+            going = "is sent, and read back" if follower.reachable() else "waits for the link"
+            self._desk.say(f"{pack.name}: {names} off {going} ...", "bold red")
         elif wish.do == "edit":
             self._spawn(self._edit(follower, wish.value))
         elif wish.do == "settings":
@@ -119,10 +126,12 @@ class Behind:
 
     async def _edit(self, follower: PackFollower, key: str) -> None:
         self.writing.append(follower)
+        follower.changing = True
         try:
             await change_setting(self._desk, follower, key, self._glyphs, self._draw)
         finally:
             self.writing.remove(follower)
+            follower.changing = follower in self.writing
         await self._read_settings(follower)
 
     async def _read_settings(self, follower: PackFollower) -> None:

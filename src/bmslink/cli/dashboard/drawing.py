@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from bmslink.cli.dashboard.desk import TABS, Desk, LineInput
@@ -141,14 +142,16 @@ def _title(desk: Desk, pack: WatchedPack, width: int, now: float, g: Glyphs) -> 
     """The name on the left, how fresh the values are on the right."""
     state, style = state_words(pack, now)
     if desk.held_at is not None:
-        state, style = f"HELD, {state.removeprefix('live, ')} old", "bold magenta"
+        live = state.startswith("live, ")
+        state = f"HELD, {state.removeprefix('live, ')} old" if live else f"HELD, {state}"
+        style = "bold magenta"
     sign, mark = SIGNS[trouble(pack, now)]
     sign = f"{sign.strip()} " if sign.strip() not in ("", ".") else ""
     room = max(0, width - len(state) - len(sign) - 2)
     name = t.shorten(t.clean(pack.name), room, g)
     if pack.identity is not None:
         for detail in filter(None, (pack.identity.model, pack.identity.firmware)):
-            if len(name) + 2 + len(detail) > room:
+            if cell_len(name) + 2 + cell_len(detail) > room:
                 break
             name += f"  {t.clean(detail)}"
     text = Text().append(sign, mark).append(f"{name} ", "bold")
@@ -223,8 +226,8 @@ def _foot(desk: Desk, width: int, now: float, clock: datetime, g: Glyphs) -> lis
 
 def _typed(line: LineInput, width: int, g: Glyphs) -> Text:
     """What is typed, to its end: a long prompt gives way to it."""
-    prompt = t.shorten(line.prompt, max(width // 3, width - len(line.text) - 1), g)
-    return Text(f"{prompt}{line.text}_"[-width:], "bold")
+    prompt = t.shorten(line.prompt, max(width // 3, width - cell_len(line.text) - 1), g)
+    return Text(t.ending(f"{prompt}{line.text}_", width), "bold")
 
 
 def _off_question(pack: WatchedPack, width: int, g: Glyphs) -> Text:
@@ -275,8 +278,10 @@ def _keys(desk: Desk, width: int, clock: datetime) -> Text:
     parts += [("x OFF", "x"), ("p hold", "p"), (f"+- {desk.interval:g}s", "+"), ("? help", "?")]
     end = f"{clock:%H:%M:%S}"
     text = Text("", "dim")
-    for label, key in [*parts, ("q quits", "q")]:
-        if text.cell_len + len(label) + len(end) + 3 > width and key != "q":
+    last = ("q quits", "q")
+    for label, key in [*parts, last]:
+        after = len(end) if (label, key) == last else len(last[0]) + 2 + len(end)
+        if text.cell_len + len(label) + 2 + after > width and (label, key) != last:
             continue
         text.append_text(button(label, "bold" if key == "x" else "none", key=key)).append("  ")
     return text.append(" " * max(0, width - text.cell_len - len(end))).append(end)

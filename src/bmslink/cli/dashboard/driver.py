@@ -10,6 +10,7 @@ import contextlib
 import io
 import os
 import sys
+import termios
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, cast
@@ -73,6 +74,8 @@ class _Screen(io.TextIOBase):
             with contextlib.suppress(OSError, ValueError):  # the terminal is gone
                 self._file.write(text)
                 self._file.flush()
+                with contextlib.suppress(termios.error):  # a serial line is done when it is out
+                    termios.tcdrain(self._file.fileno())
             with self._news:
                 self._writing = False
                 self._news.notify_all()

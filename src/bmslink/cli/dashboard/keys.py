@@ -71,7 +71,7 @@ class Keyboard:
         if desk.question is not None:
             return self._answer(desk.question, key)
         if desk.dialog is not None:
-            return self._in_dialog(key)
+            return self._in_dialog(key, now)
         desk.say("")
         if key in ("q", "Q"):
             return KeyWish("quit")
@@ -137,9 +137,16 @@ class Keyboard:
             return None
         return KeyWish("off", question.pack, names)
 
-    def _in_dialog(self, key: str) -> KeyWish | None:
+    def _in_dialog(self, key: str, now: float) -> KeyWish | None:
         dialog = self.desk.dialog
-        if dialog is None or dialog.busy:
+        if dialog is None:
+            return None
+        if key in ("x", "X"):  # off waits for no change; a question is answered with no by it
+            if not dialog.busy:
+                self.desk.dialog = None
+                dialog.done(False)
+            return self._off(key, now)
+        if dialog.busy:
             return None
         step = _STEPS.get(key)
         if step is not None:
@@ -207,7 +214,9 @@ class Keyboard:
         pack = self.desk.current(now)
         if pack is None:
             return None
-        if pack.other:
+        if pack.target.partition("://")[0].endswith("replay"):
+            self.desk.say("Nothing was switched: this is a recording.")
+        elif pack.other:
             self.desk.say(
                 "Nothing was switched: another board answers here. Look at it, then a accepts it."
             )
@@ -242,6 +251,8 @@ class Keyboard:
 
     def _span(self, key: str, now: float) -> KeyWish | None:
         desk = self.desk
+        if desk.tab != "over time":
+            return None
         at = SPANS.index(desk.span) + (1 if key == "]" else -1)
         desk.span = SPANS[min(max(at, 0), len(SPANS) - 1)]
         return KeyWish("tab", desk.zoomed, desk.tab)

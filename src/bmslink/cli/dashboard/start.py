@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["show"]
 
+_FEW_SIGNS = ("linux", "vt", "ansi", "cons", "screen.linux")
+"""Terminals whose fonts lack the finer blocks and braille, whatever the locale says."""
 _LAST = 3.0
 """s that giving the terminal back may take."""
 
@@ -39,7 +42,7 @@ def show(session: Session, names: Sequence[str], options: ConnectionOptions) -> 
         WatchedPack(name=place.endpoint.name or str(place.endpoint), target=str(place.endpoint))
         for place in places
     ]
-    g = glyphs(ascii_only=session.ascii)
+    g = glyphs(ascii_only=session.ascii or os.environ.get("TERM", "").startswith(_FEW_SIGNS))
     clock = datetime.now().astimezone()
     lines = draw(Desk(packs, keys=is_terminal(sys.stdin)), *size(), 0.0, clock, g)
     with early_frame(lines):

@@ -13,6 +13,7 @@ from bmslink.cli.render.explain import PHASES, moment
 from bmslink.cli.render.text import Glyphs, clean
 from bmslink.control.backtest.report import BacktestReport, Margin, Trip
 from bmslink.control.decide.policy import Severity
+from bmslink.moments import duration
 
 __all__ = ["NOTE", "duration", "head", "names", "story", "table"]
 
@@ -24,20 +25,6 @@ NOTE = (
     "recorded pack was not limited: what would have followed is not known."
 )
 _Cell = Callable[[BacktestReport], str]
-
-
-def duration(seconds: float) -> str:
-    """A time in the units that are easiest to read."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 120:
-        return f"{minutes} min"
-    hours, rest = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {rest} min" if rest else f"{hours} h"
-    days, rest = divmod(hours, 24)
-    return f"{days} d {rest} h" if rest else f"{days} d"
 
 
 def head(report: BacktestReport) -> Iterator[str]:

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from bmslink.cli.render.backtest import duration
 from bmslink.cli.render.clean import clean
 from bmslink.cli.render.explain import PHASES, moment
 from bmslink.control.audit import FREE
 from bmslink.control.decide.decision import Decision, Event
 from bmslink.control.status import Run
+from bmslink.moments import duration
 
 __all__ = ["acting", "change", "run"]
 

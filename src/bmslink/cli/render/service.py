@@ -7,9 +7,9 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from bmslink.cli.render.backtest import duration
 from bmslink.cli.render.clean import clean
 from bmslink.cli.render.control_run import switches
+from bmslink.moments import duration
 
 if TYPE_CHECKING:
     from bmslink.runtime.api.hosting import Listening

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from bmslink.cli.render.clean import clean
@@ -93,13 +94,27 @@ def bar(share: float, width: int, g: Glyphs) -> str:
 
 
 def shorten(text: str, width: int, g: Glyphs) -> str:
-    """Text in at most `width` characters, cut in its middle: targets differ at their ends."""
-    if len(text) <= width:
+    """Text in at most `width` columns, cut in its middle: targets differ at their ends."""
+    if cell_len(text) <= width:
         return text
     room = width - len(g.cut)
     if room < 2:
         return g.cut[: max(0, width)]
-    return text[: room // 2] + g.cut + text[-((room + 1) // 2) :]
+    head = set_cell_size(text, room // 2).rstrip() if not text.isascii() else text[: room // 2]
+    return head + g.cut + ending(text, (room + 1) // 2)
+
+
+def ending(text: str, width: int) -> str:
+    """The end of a text, in at most `width` columns; signs of some scripts have two."""
+    begin = max(0, len(text) - width)
+    while cell_len(text[begin:]) > width:
+        begin += 1
+    return text[begin:]
+
+
+def padded(text: str, width: int) -> str:
+    """Text with blanks behind it up to `width` columns."""
+    return text + " " * (width - cell_len(text))
 
 
 def soc_style(soc: float | None) -> str:

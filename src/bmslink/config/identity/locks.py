@@ -8,39 +8,88 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 
 from bmslink.config.checks.check import refuse
+from bmslink.errors import GateError
+from bmslink.model import Switch
 from bmslink.storage.alone import lock_file, open_lock
 from bmslink.storage.chain import open_regular, take
-from bmslink.storage.journal import JournalRefusal
+from bmslink.storage.journal import JournalRefusal, on_disk, refusing
 
-__all__ = ["held_by_another", "is_held", "locked"]
+__all__ = ["held_by_another", "hold_if_free", "is_held", "let_go", "locked", "locked_apart"]
 
 _TRIES, _AGAIN = 5, 0.02
 """How often and how far apart (s) it is tried: who only looks holds a lock for a moment."""
+DOINGS = {f"{switch} off": f"{switch} is being switched off" for switch in Switch}
+"""What somebody does who holds a lock, by what its file says. Anything else there counts as
+nothing."""
 _mine: ContextVar[frozenset[Path]] = ContextVar("_mine", default=frozenset())
 """What the caller of this moment holds: the kernel does not tell it from what others hold."""
 
 
 @contextmanager
 def locked(folder: Path, names: Sequence[str]) -> Iterator[None]:
-    """Hold a pack by all its names (where it is, who it is).
+    """Hold a pack by all its names (where it is, who it is). Blocks.
 
     Raises `GateError` if somebody else holds one of them.
     """
-    with ExitStack() as stack:
+    with _held(_take_all(folder, names), folder, names):
+        yield
+
+
+@asynccontextmanager
+async def locked_apart(folder: Path, names: Sequence[str]) -> AsyncIterator[None]:
+    """The same, and a thread takes the locks: a disk that hangs keeps no other pack. Raises
+    `GateError` also where it takes none in time."""
+    with refusing("Nothing is sent without it."):
+        handles = await on_disk(partial(_take_all, folder, names), late=let_go)
+    with _held(handles, folder, names):
+        yield
+
+
+@contextmanager
+def _held(handles: Sequence[int], folder: Path, names: Sequence[str]) -> Iterator[None]:
+    outer = _mine.get()
+    _mine.set(outer | {lock_file(folder, name) for name in names})
+    try:
+        yield
+    finally:
+        _mine.set(outer)
+        let_go(handles)
+
+
+def hold_if_free(folder: Path, names: Sequence[str], doing: str) -> list[int]:
+    """Hold a pack by all its names where nobody else does, until `let_go`; waits for nobody, and
+    needs no lock: what it says to others is only who is at it, and what is being done."""
+    with suppress(GateError):
+        return _take_all(folder, names, doing, tries=1)
+    return []
+
+
+def let_go(handles: Sequence[int]) -> None:
+    """They are held no more."""
+    for handle in handles:
+        os.close(handle)
+
+
+def _take_all(
+    folder: Path, names: Sequence[str], doing: str = "", tries: int = _TRIES
+) -> list[int]:
+    handles: list[int] = []
+    try:
         for name in sorted(set(names)):
-            stack.enter_context(_held(folder, name))
-        outer = _mine.get()
-        _mine.set(outer | {lock_file(folder, name) for name in names})
-        try:
-            yield
-        finally:
-            _mine.set(outer)
+            handles.append(_opened(folder, name))
+            _take(handles[-1], tries)
+            _sign(handles[-1], doing)
+    except BaseException:
+        let_go(handles)
+        raise
+    return handles
 
 
 def is_held(folder: Path, names: Sequence[str]) -> bool:
@@ -70,25 +119,18 @@ def _holder(file: Path) -> str:
     return ""
 
 
-@contextmanager
-def _held(folder: Path, name: str) -> Iterator[None]:
+def _opened(folder: Path, name: str) -> int:
     try:
-        handle = open_lock(folder, name)
+        return open_lock(folder, name)
     except OSError as exc:
         path, why = lock_file(folder, name), exc.strerror or exc
         raise JournalRefusal(
             f"The lock {path} cannot be made ({why}), so nothing is sent."
         ) from exc
-    try:
-        _take(handle)
-        _sign(handle)
-        yield
-    finally:
-        os.close(handle)
 
 
-def _take(handle: int) -> None:
-    for left in reversed(range(_TRIES)):
+def _take(handle: int, tries: int) -> None:
+    for left in reversed(range(tries)):
         try:
             take(handle)
         except OSError as exc:
@@ -99,16 +141,20 @@ def _take(handle: int) -> None:
         time.sleep(_AGAIN)
 
 
-def _sign(handle: int) -> None:
-    """Say who holds it, for those who are refused; a full disk keeps nobody from locking."""
+def _sign(handle: int, doing: str) -> None:
+    """Say who holds it and why, for those who are refused; a full disk keeps nobody from
+    locking."""
     with suppress(OSError):
         os.ftruncate(handle, 0)
         os.lseek(handle, 0, os.SEEK_SET)
-        os.write(handle, f"{os.getpid()}\n".encode())
+        os.write(handle, f"{os.getpid()}\n{doing}\n".encode())
 
 
 def _signed(handle: int) -> str:
     os.lseek(handle, 0, os.SEEK_SET)
-    text = os.read(handle, 20).decode("ascii", "replace").strip()
-    who = f"process {text}" if text.isdigit() else "another process"
+    text = os.read(handle, 80).decode("ascii", "replace").strip()
+    number, _, doing = text.partition("\n")
+    who = f"process {number}" if number.isdigit() else "another process"
+    if doing in DOINGS:
+        return f"{DOINGS[doing]} by {who} and read back now: wait for it to end."
     return f"This pack is being changed by {who} now: wait for it to end."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from bmslink.arguments import checked
@@ -26,7 +27,7 @@ from bmslink.model import Identity
 from bmslink.places import where
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import Value
-from bmslink.storage.journal import Journal, Open
+from bmslink.storage.journal import Journal, Open, on_disk
 
 __all__ = [
     "CutOff",
@@ -80,10 +81,10 @@ async def cut_off_change(device: Board, journal: Journal | None = None) -> CutOf
     journal = journal or Journal()
     identity = await device.identify()
     table = await settings_to_compare(journal, device, identity)
-    found = cut_off(journal, device, identity, table)
+    found = await cut_off(journal, device, identity, table)
     if not found:
         return None
-    if busy := under_way(journal, device, identity):
+    if busy := await on_disk(partial(under_way, journal, device, identity)):
         raise refuse(f"Nothing was sent. {busy}", "lock")
     cut, values = found[0], {} if table is None else table.values()
     changes = cut.begin.get("changes") if table and cut.begin.get("map") == table.map.name else ()
@@ -125,7 +126,7 @@ async def settings_to_compare(
 ) -> SettingsSnapshot | None:
     """The settings, where a change that was cut off may be of this board; where none can be,
     reading them would only take time."""
-    if not concerned(journal, device, identity):
+    if not await concerned(journal, device, identity):
         return None
     return await settings_where_any(device, identity)
 
@@ -135,5 +136,5 @@ async def settings_to_compare(
 async def unfinished(device: Board, journal: Journal | None = None) -> str | None:
     """What of this pack was cut off, in a sentence; `None`: nothing."""
     identity = await device.identify()
-    found = blocks_of(journal or Journal(), device, identity)
+    found = await blocks_of(journal or Journal(), device, identity)
     return found.get("unfinished")

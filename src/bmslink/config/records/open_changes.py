@@ -10,6 +10,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 
 from bmslink.board import Board, on_board
@@ -21,7 +22,7 @@ from bmslink.config.records.moment import local
 from bmslink.model import Identity
 from bmslink.places import Place, place_of, recorded_place, where
 from bmslink.protocols.common.settings_map import SettingsSnapshot
-from bmslink.storage.journal import Journal, JournalError, JournalRefusal, Open, Transaction
+from bmslink.storage.journal import Journal, JournalError, Open, Transaction, on_disk, refusing
 
 __all__ = [
     "begin",
@@ -70,7 +71,7 @@ def lock_names(device: Board, identity: Identity) -> list[str]:
     return names
 
 
-def begin(
+async def begin(
     journal: Journal,
     device: Board,
     identity: Identity,
@@ -78,28 +79,46 @@ def begin(
     table: SettingsSnapshot | None = None,
     **why: Any,
 ) -> Transaction:
-    """Begin a change of this board in the journal. Raises `JournalRefusal`."""
-    here = _here(device, identity, table)
-    edits = [each for change in changes for each in change.get("settings", ())]
-    told = here.print.without({edit["key"] for edit in edits})
-    return journal.begin(
-        place_of(device.target),
-        pack_of(identity),
-        changes,
-        place=here.place.to_dict(),
-        fingerprint=told.to_dict(),
-        **({"name": device.target.name} if device.target.name else {}),
-        **why,
-    )
+    """Begin a change of this board in the journal: on the disk when this returns. Raises
+    `JournalRefusal`, also where the disk hangs; what it writes later is closed again then."""
+
+    def write() -> Transaction:
+        here = _here(device, identity, table)
+        edits = [each for change in changes for each in change.get("settings", ())]
+        told = here.print.without({edit["key"] for edit in edits})
+        return journal.begin(
+            place_of(device.target),
+            pack_of(identity),
+            changes,
+            place=here.place.to_dict(),
+            fingerprint=told.to_dict(),
+            **({"name": device.target.name} if device.target.name else {}),
+            **why,
+        )
+
+    def close(transaction: Transaction) -> None:
+        transaction.close("nothing sent", why="The disk was too late.")
+
+    with refusing():
+        return await on_disk(write, late=close)
 
 
-def blocks_of(
+async def blocks_of(
     journal: Journal, device: Board, identity: Identity, table: SettingsSnapshot | None = None
 ) -> dict[str, str]:
     """The checks that fail because of the journal, and why; with `table` also `twin`.
 
     A change that another program is making at this moment is `lock`, not `unfinished`.
     """
+    try:
+        return await on_disk(partial(_blocks, journal, device, identity, table))
+    except JournalError as error:
+        return {"journal": str(error)}
+
+
+def _blocks(
+    journal: Journal, device: Board, identity: Identity, table: SettingsSnapshot | None
+) -> dict[str, str]:
     try:
         journal.probe()
         found = _regarding(journal, _here(device, identity, table))
@@ -203,30 +222,32 @@ def _when(cut: Open) -> str:
     return local(cut.begin.get("time"))
 
 
-def cut_off(
+async def cut_off(
     journal: Journal, device: Board, identity: Identity, table: SettingsSnapshot | None = None
 ) -> list[Open]:
     """The changes of this pack that were cut off, damaged ones first, else oldest first.
 
     With `table` also those of a board that looks the same, last. Raises `JournalRefusal`.
     """
-    try:
-        found = _regarding(journal, _here(device, identity, table))
-    except JournalError as error:
-        raise JournalRefusal(f"{error} Nothing was sent.") from error
+    with refusing("Nothing was sent."):
+        found = await on_disk(lambda: _regarding(journal, _here(device, identity, table)))
     found.sort(key=lambda each: (each[1] == "print", not each[0].damage))
     return [cut for cut, _by in found]
 
 
-def concerned(journal: Journal, device: Board, identity: Identity) -> bool:
+async def concerned(journal: Journal, device: Board, identity: Identity) -> bool:
     """Whether any change that was cut off is of this board, or may be as far as can be told
     without its settings. A journal that cannot be read concerns nobody: who writes will say so."""
-    here = _Here(where(device), fingerprint(identity), read=False)
-    try:
+
+    def look() -> bool:
+        here = _Here(where(device), fingerprint(identity), read=False)
         cuts = journal.unfinished()
+        return any(regards(cut, here.place, here.print) or _alike(cut, here) for cut in cuts)
+
+    try:
+        return await on_disk(look)
     except JournalError:
         return False
-    return any(regards(cut, here.place, here.print) or _alike(cut, here) for cut in cuts)
 
 
 def _alike(cut: Open, here: _Here) -> bool:

@@ -8,14 +8,14 @@ somebody else's.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol, cast
 
 from bmslink.board import Board
 from bmslink.config.outcome import Outcome
 from bmslink.model import Command, Identity, Switch
-from bmslink.storage.briefly import briefly
+from bmslink.storage.apart import apart
 from bmslink.storage.state import state_path
 
 __all__ = ["Handed", "SwitchingByHand", "by_hand", "may_run"]
@@ -52,18 +52,19 @@ class SwitchingByHand(Protocol):
 
     def switching_on(
         self, device: Board, identity: Identity, switch: Switch
-    ) -> AbstractContextManager[Callable[[], str]]:
+    ) -> AbstractAsyncContextManager[Callable[[], Awaitable[str]]]:
         """Around switching on by hand; meanwhile nothing else begins to act on the pack. What it
-        gives is called when the switch is on, and says what that ended. Raises `GateError` where
-        something holds the switch off."""
+        gives is called when the switch is on, and says what that ended. A thread asks the disk.
+        Raises `GateError` where something holds the switch off, `JournalRefusal` where the disk
+        hangs."""
 
 
-def may_run() -> bool:
+async def may_run() -> bool:
     """Whether a `control run` may have some pack, by the files that runs leave: an off looks at no
     more where there are none, and loads nothing for it. A disk that hangs knows of none."""
     try:
-        return bool(briefly(lambda: any(state_path().glob("*.json")), _MOMENT))
-    except OSError:
+        return await apart(lambda: any(state_path().glob("*.json")), _MOMENT)
+    except (OSError, TimeoutError):
         return False
 
 

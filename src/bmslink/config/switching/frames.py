@@ -19,7 +19,7 @@ from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, Writ
 from bmslink.protocols.parts import SettingsAccess
 from bmslink.settings.setting import Evidence, Setting
 
-__all__ = ["Remembered", "SwitchFrames", "refused", "send_once"]
+__all__ = ["Remembered", "SwitchFrames", "refused", "send_bit", "send_once"]
 
 Remembered = Callable[[Switch], bool | None]
 """How our last confirmed command left a switch."""
@@ -112,6 +112,16 @@ async def send_once(device: Board, step: WriteCommand[Any], *, advising: bool = 
     device.link.alive()
     with device.guarding(advising=advising):
         return await device.driver.perform_apart(replace(step, once=True))
+
+
+async def send_bit(frames: SwitchFrames, make: Callable[[RawSettings], WriteCommand[Any]]) -> bool:
+    """Read the word of a `bit`, and send at once what `make` makes of it; whether something
+    acknowledged it. It waits for none of our other programs."""
+    device, setting = frames.device, frames.setting
+    if setting is None:
+        raise refused(f"{frames.switch} is no setting of this board", "supported")
+    async with device.writing(waits=False):
+        return await device.driver.perform(make(await device.fetch(setting.slots)))
 
 
 def refused(why: str, name: str, waiver: str = "") -> GateError:

@@ -11,22 +11,24 @@ import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from bmslink.board import Board
 from bmslink.config.identity.known_as import pack_of, require_same_board
+from bmslink.config.identity.locks import hold_if_free, let_go
 from bmslink.config.outcome import Outcome
+from bmslink.config.records.open_changes import lock_names
 from bmslink.config.switching.beside import Beside
 from bmslink.config.switching.confirm import seen
-from bmslink.config.switching.frames import SwitchFrames, send_once
+from bmslink.config.switching.frames import SwitchFrames, send_bit, send_once
 from bmslink.config.switching.off_marks import confirmed, mark_off
 from bmslink.errors import BmsError, LinkTimeout, Refused
-from bmslink.model import Command, Switch
+from bmslink.model import Command, Identity, Switch
 from bmslink.places import place_of
 from bmslink.protocols.abilities import settings_of
-from bmslink.protocols.common.settings_map import SettingsMap, WriteCommand
+from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, WriteCommand
 from bmslink.storage.briefly import briefly
-from bmslink.storage.journal import Journal, JournalError, Transaction
+from bmslink.storage.journal import Journal, JournalError, Transaction, on_disk
 
 __all__ = ["rehearse_off", "switch_off"]
 
@@ -78,27 +80,36 @@ async def switch_off(
     a disk that hangs keeps no other pack of this program waiting."""
     device.offs.note(switch)
     off = await _prepare(device, switch, waive, journal)
-    lost = ""
+    lost, refused = "", None
     try:
         await _send(device, off)
     except Refused as error:
-        transaction, _ = await asyncio.to_thread(_write_down, device, off, journal)
-        if transaction is not None:
-            await asyncio.to_thread(transaction.close, "refused", why=str(error))
-        raise
+        refused = error
     except BmsError as error:
         if not off.sent:
             raise
         lost = f"The command got no usable answer ({error}) "
-    transaction, notes = await asyncio.to_thread(_write_down, device, off, journal)
-    name = "" if transaction is None else transaction.id
+    kept = await _keep(device, off, journal)
+    try:
+        if refused is not None:
+            if kept.transaction is not None:
+                await kept.transaction.closed("refused", why=str(refused))
+            raise refused
+        return await _look(device, off, journal, kept, lost)
+    finally:
+        let_go(kept.locks)
+
+
+async def _look(device: Board, off: _Off, journal: Journal, kept: _OnDisk, lost: str) -> Outcome:
+    """What came of it, read back and written down."""
+    name = "" if kept.transaction is None else kept.transaction.id
     outcome = await seen(
         device, off.command, setting=off.setting, known=off.known, transaction=name, lost=lost
     )
     outcome = await off.beside.judge(device, off.command, outcome)
     if off.doubt:
         outcome = replace(outcome, result="unproven", sentence=f"{outcome.sentence} {off.doubt}")
-    notes += await _close(device, off, journal, transaction, outcome)
+    notes = [*kept.notes, *await _close(device, off, journal, kept.transaction, outcome)]
     return replace(outcome, notes=[*notes, *outcome.notes])
 
 
@@ -135,11 +146,13 @@ async def _send(device: Board, off: _Off) -> None:
     device.link.alive()
     if off.step is not None:
         await _repeatedly(device, off, off.step)
-    elif (settings := off.setting) is not None:
-        async with device.writing(waits=False):
-            step = off.frames.bit_step(await device.fetch(settings.slots), on=False)
-            off.sent = True
-            await device.driver.perform(step)
+        return
+
+    def make(image: RawSettings) -> WriteCommand[Any]:
+        off.sent = True
+        return off.frames.bit_step(image, on=False)
+
+    await send_bit(off.frames, make)
 
 
 async def _repeatedly(device: Board, off: _Off, step: WriteCommand[Any]) -> None:
@@ -184,22 +197,50 @@ def _names(device: Board, known: dict[str, Any] | None = None) -> tuple[str, dic
     return place_of(device.target), known or {"protocol": device.driver.name}
 
 
-def _write_down(device: Board, off: _Off, journal: Journal) -> tuple[Transaction | None, list[str]]:
+class _OnDisk(NamedTuple):
+    """What is on the disk of an off that is being read back."""
+
+    transaction: Transaction | None
+    notes: list[str]
+    locks: list[int]
+    """The pack, held where nobody else had it: so that others hear what is being done, and do not
+    take it for a change that was cut off."""
+
+
+async def _keep(device: Board, off: _Off, journal: Journal) -> _OnDisk:
+    """Write it down, in a thread; a disk that hangs keeps no read-back from being made."""
+    try:
+        return await on_disk(partial(_write_down, device, off, journal), late=_too_late)
+    except JournalError as error:
+        return _OnDisk(None, [_unwritten(off, error)], [])
+
+
+def _too_late(kept: _OnDisk) -> None:
+    """Its switch was read back long ago, and nobody ends the record but this."""
+    let_go(kept.locks)
+    if kept.transaction is not None:
+        kept.transaction.close("unproven", sentence="The disk was too late to hear of the end.")
+
+
+def _write_down(device: Board, off: _Off, journal: Journal) -> _OnDisk:
     """Right after the frame, with what is known by then; what cannot be written is a remark."""
     place, pack = _names(device, off.known)
     switch = str(off.command.switch)
+    names = lock_names(device, device.known or Identity(protocol=device.driver.name))
+    locks = hold_if_free(journal.folder / "locks", names, str(off.command))
     try:
         transaction = journal.begin(place, pack, [], switch=switch, on=False, others=off.others)
     except (JournalError, OSError) as error:
-        return None, [_unwritten(off, error)]
+        return _OnDisk(None, [_unwritten(off, error)], locks)
     try:
-        return transaction, _marked(mark_off(journal, place, pack, off.command.switch), off)
+        notes = _marked(mark_off(journal, place, pack, off.command.switch), off)
     except (JournalError, OSError) as error:
         why = (
             "If a change of this pack was cut off earlier, its record does not say that "
             f"{off.command.switch} is off now: {error}"
         )
-        return transaction, [why]
+        return _OnDisk(transaction, [why], locks)
+    return _OnDisk(transaction, notes, locks)
 
 
 def _marked(count: int, off: _Off) -> list[str]:
@@ -213,7 +254,8 @@ def _marked(count: int, off: _Off) -> list[str]:
 def _unwritten(off: _Off, error: Exception) -> str:
     causes = (error, error.__cause__, error.__context__)
     found = next((e for e in causes if isinstance(e, OSError)), None)
-    why = f" ({found.strerror or found})" if found else ""
+    said = "" if found is None else found.strerror or str(found)
+    why = f" ({said})" if said else ""
     return f"{off.command} is not in the journal, which cannot be written or read{why}."
 
 
@@ -233,10 +275,9 @@ async def _close(
         try:
             more["pack"] = pack_of(await device.identify())
             place, pack = _names(device)
-            count = await asyncio.to_thread(mark_off, journal, place, pack, off.command.switch)
-            notes = _marked(count, off)
+            mark = partial(mark_off, journal, place, pack, off.command.switch)
+            notes = _marked(await on_disk(mark), off)
         except BmsError:
             pass
-    close = partial(transaction.close, outcome.result, sentence=outcome.sentence, **more)
-    untold = await asyncio.to_thread(close)
+    untold = await transaction.closed(outcome.result, sentence=outcome.sentence, **more)
     return [*notes, untold] if untold else notes

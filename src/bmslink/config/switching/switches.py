@@ -7,8 +7,9 @@ is what the pack says in the seconds after (`looking`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from bmslink.arguments import checked
@@ -16,7 +17,7 @@ from bmslink.board import Board, on_board
 from bmslink.config.apply import apply, blocks_of, draft, gate, lock_names, refuse
 from bmslink.config.checks.check import require_waivers
 from bmslink.config.identity.known_as import pack_of, require_same_board
-from bmslink.config.identity.locks import locked
+from bmslink.config.identity.locks import locked_apart
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Plan
 from bmslink.config.records.open_changes import begin
@@ -34,7 +35,7 @@ from bmslink.errors import (
 )
 from bmslink.model import Command, Identity, Switch
 from bmslink.protocols.abilities import can_switch, is_setting
-from bmslink.storage.journal import Journal, JournalError, Transaction
+from bmslink.storage.journal import Journal, JournalError, Transaction, on_disk
 
 __all__ = ["look_at", "rehearse_switch", "switch"]
 
@@ -63,7 +64,7 @@ async def switch(
     if device.opened:
         _possible(device, command, waive)
     handed = Handed(None)
-    if _command(command).on or may_run():
+    if _command(command).on or await may_run():
         handed = await by_hand().hand_over(device, command)
     if handed.outcome is not None:
         return handed.outcome
@@ -109,8 +110,9 @@ async def rehearse_switch(
     if is_setting(device.driver, command.switch):
         return list((await _plan(device, command, waive, journal)).frames)
     identity = await device.identify()
-    _free(device, identity, journal)
-    if why := by_hand().held_off(device, identity, [command.switch]).get(command.switch):
+    await _free(device, identity, journal)
+    held = await on_disk(partial(by_hand().held_off, device, identity, [command.switch]))
+    if why := held.get(command.switch):
         raise refuse(f"Nothing was sent. {why}", "held")
     return await device.rehearse([], command=command)
 
@@ -133,22 +135,22 @@ def _possible(device: Board, command: Command, waive: Collection[str]) -> None:
         )
 
 
-def _free(device: Board, identity: Identity, journal: Journal) -> None:
+async def _free(device: Board, identity: Identity, journal: Journal) -> None:
     """`GateError` where the journal, or an unfinished change, forbids to switch on."""
-    for name, why in blocks_of(journal, device, identity).items():
+    for name, why in (await blocks_of(journal, device, identity)).items():
         raise refuse(f"Nothing was sent. {why}", name)
 
 
 async def _on(device: Board, command: Command, journal: Journal) -> Outcome:
     """By a command of the protocol."""
     identity = await device.identify()
-    with (
-        locked(journal.folder / "locks", lock_names(device, identity)),
+    async with (
+        locked_apart(journal.folder / "locks", lock_names(device, identity)),
         by_hand().switching_on(device, identity, command.switch) as freed,
     ):
-        _free(device, identity, journal)
+        await _free(device, identity, journal)
         before = await device.read()
-        transaction = begin(
+        transaction = await begin(
             journal,
             device,
             identity,
@@ -162,7 +164,7 @@ async def _on(device: Board, command: Command, journal: Journal) -> Outcome:
         except (TransportError, FrameError) as error:
             lost = f"The command got no usable answer ({error}) "
         except BmsError as error:  # it was not sent, or the board said no
-            transaction.close("refused", why=str(error))
+            await transaction.closed("refused", why=str(error))
             if isinstance(error, JournalError):
                 raise refuse(f"{error} Nothing was sent.", "journal") from error
             raise
@@ -170,14 +172,14 @@ async def _on(device: Board, command: Command, journal: Journal) -> Outcome:
             device, command, before=before, known=known, transaction=transaction.id, lost=lost
         )
         outcome = await beside.judge(device, command, outcome)
-        untold = transaction.close(outcome.result, sentence=outcome.sentence)
+        untold = await transaction.closed(outcome.result, sentence=outcome.sentence)
         outcome = replace(outcome, notes=[untold, *outcome.notes]) if untold else outcome
-        return _freed(outcome, freed)
+        return await _freed(outcome, freed)
 
 
-def _freed(outcome: Outcome, freed: Callable[[], str]) -> Outcome:
+async def _freed(outcome: Outcome, freed: Callable[[], Awaitable[str]]) -> Outcome:
     """The outcome, after it is remembered that the switch is on by a person's wish."""
-    note = freed() if outcome.result == "done" else ""
+    note = await freed() if outcome.result == "done" else ""
     return replace(outcome, notes=[*outcome.notes, note]) if note else outcome
 
 
@@ -212,13 +214,13 @@ async def _as_setting(
 ) -> Outcome:
     """The road of the settings; raises what `apply` raises."""
     plan = await _plan(device, command, waive, journal)
-    with by_hand().switching_on(device, plan.identity, command.switch) as freed:
+    async with by_hand().switching_on(device, plan.identity, command.switch) as freed:
         outcome = await apply(device, plan, journal=journal)
         if command.switch == Switch.BALANCE:  # it acts when cells need it, and only then
-            return _freed(outcome, freed)
+            return await _freed(outcome, freed)
         known = pack_of(plan.identity)
         shown = await seen(device, command, known=known, transaction=outcome.transaction)
-        return _freed(_also_shown(outcome, shown), freed)
+        return await _freed(_also_shown(outcome, shown), freed)
 
 
 def _also_shown(outcome: Outcome, shown: Outcome) -> Outcome:

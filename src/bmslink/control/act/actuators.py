@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 
 from bmslink.board import Board
 from bmslink.config.identity.known_as import identify_as, pack_of, same_board
-from bmslink.config.switching.frames import Remembered, SwitchFrames, send_once
+from bmslink.config.switching.frames import Remembered, SwitchFrames, send_bit, send_once
 from bmslink.control.act.actuator import Sent
 from bmslink.control.act.facts import states_of
 from bmslink.errors import BmsError, GateError, LinkTimeout, Refused
 from bmslink.link.turns import Preemption, preemptible
 from bmslink.model import Switch
-from bmslink.protocols.common.settings_map import WriteCommand
+from bmslink.protocols.common.settings_map import RawSettings, WriteCommand
 
 __all__ = ["BoardActuator", "Prepared", "prepare"]
 
@@ -202,16 +202,13 @@ class BoardActuator:
         on: bool,
         against: Callable[[], str] = lambda: "",
     ) -> bool:
-        setting = frames.setting
-        if setting is None:
-            return False
-        async with self._device.writing(waits=False):
-            image = await self._device.fetch(setting.slots)
+        def make(image: RawSettings) -> WriteCommand[Any]:
             _require_wanted(against)
             wanted = [self._switch] if on else []
             require = partial(self._device.offs.require_none, wanted)
-            step = run.watched(frames.bit_step(image, on=on), require)
-            return await self._device.driver.perform(replace(step, once=True))
+            return replace(run.watched(frames.bit_step(image, on=on), require), once=True)
+
+        return await send_bit(frames, make)
 
     async def _current(self) -> SwitchFrames:
         """The frames; found again where the link was opened since: another board may answer."""

@@ -123,16 +123,23 @@ class LedgerStore:
         try:
             return await asyncio.get_running_loop().run_in_executor(None, done.result, patience)
         except TimeoutError:
-            self.trouble = f"{self.file} was not written within {patience:g} s."
+            self.trouble = self._late(patience)
             return False
 
-    def close(self) -> None:
-        """Nothing more will be saved; what is being written is finished if the disk lets it."""
+    def close(self) -> bool:
+        """Nothing more will be saved; what is being written is finished if the disk lets it.
+        Whether all is on the disk: `trouble` says why not."""
         with self._change:
             self._closed = True
             self._change.notify()
         if self._thread is not None:
             self._thread.join(_PATIENCE)
+            if self._thread.is_alive():
+                self.trouble = self._late(_PATIENCE)
+        return self.well
+
+    def _late(self, patience: float) -> str:
+        return f"{self.file} was not written within {patience:g} s."
 
     def _work(self) -> None:
         while True:

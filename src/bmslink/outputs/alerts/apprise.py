@@ -16,7 +16,7 @@ from importlib.util import find_spec
 
 from bmslink.errors import TargetError
 from bmslink.events import EventSeverity
-from bmslink.outputs.alerts.rules import Alert
+from bmslink.outputs.alerts.message import Alert
 from bmslink.outputs.alerts.sender import NotDelivered
 
 __all__ = ["AppriseAddress"]

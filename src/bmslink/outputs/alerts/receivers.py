@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
 
 from bmslink.errors import TargetError
 from bmslink.outputs.alerts.options import ReceiverOptions
 from bmslink.outputs.alerts.sender import Deliver
-from bmslink.storage.atomic import read_bounded
+from bmslink.storage.credentials import read_secret, require_private
 
 __all__ = ["make_receiver"]
 
 _LONGEST = 1 << 14
+_SECRET = "a secret"
 
 
 def make_receiver(
@@ -48,13 +48,12 @@ def _secret(
     variable: str | None = getattr(options, f"{way}_env")
     if direct is not None:
         if way == "apprise" and config is not None:
-            _require_private(config)
+            require_private(config, _SECRET)
         return direct
     if named is not None:
         path = beside(named)
         try:
-            _require_private(path)
-            found = read_bounded(path, _LONGEST, "secret").decode().strip()
+            found = read_secret(path, _LONGEST, _SECRET).decode().strip()
         except TargetError:
             raise
         except (OSError, ValueError) as exc:
@@ -66,11 +65,3 @@ def _secret(
     if not found:
         raise TargetError(f"{path} is empty: it should hold the {way}.")
     return found
-
-
-def _require_private(path: Path) -> None:
-    """Raises `TargetError` where everybody may read a file with a secret; `OSError`."""
-    if os.name == "posix" and path.stat().st_mode & stat.S_IROTH:
-        raise TargetError(
-            f"Everybody on this machine may read {path}, which holds a secret: `chmod o= {path}`."
-        )

@@ -7,54 +7,26 @@ back for a while. What is critical is sent at once, in quiet hours and above the
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Literal
-from uuid import uuid4
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 
+from bmslink.errors import UsageError
 from bmslink.events import OUTPUT, EventSeverity, PackEvent
 from bmslink.jsonable import plain
+from bmslink.outputs.alerts.message import Alert, alert_of, over_again
 from bmslink.outputs.alerts.options import AlertOptions, ReceiverOptions
 
 __all__ = ["Alert", "AlertRule"]
 
-State = Literal["begun", "over", "event", "held_back", "test"]
 _HOUR = 3600.0
 _NAMED = 5
 """Alerts that were held back and are named; the others are counted."""
-_MOST_OPEN = 4096
+_MOST_OPEN, _MOST_KEPT = 4096, 1000
 _LOOK = 60.0  # s between two looks at the time of day
-
-
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """One message."""
-
-    state: State
-    severity: EventSeverity
-    title: str
-    text: str
-    event: PackEvent | None = None
-    time: datetime = field(default_factory=lambda: datetime.now(UTC))
-    id: str = field(default_factory=lambda: uuid4().hex)
-    """The same where it is sent once more, because nobody confirmed it."""
-
-    @classmethod
-    def test(cls) -> Alert:
-        """What the test command sends."""
-        return cls("test", EventSeverity.INFO, "bmslink: a test", "This is a test of the alerts.")
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "state": self.state,
-            "severity": self.severity.value,
-            "title": self.title,
-            "text": self.text,
-            "time": plain(self.time),
-            "id": self.id,
-            "event": None if self.event is None else self.event.to_dict(),
-        }
 
 
 @dataclass(slots=True)
@@ -85,6 +57,8 @@ class AlertRule:
         self._filled = 0.0
         self._held: list[str] = []
         self._more = 0
+        self.changes = 0
+        """How often something changed that a restart must not forget: what is sent."""
 
     # -- events ----------------------------------------------------------------------------------
 
@@ -97,8 +71,11 @@ class AlertRule:
         elif event.until is None and self._wants(event):
             if not event.key:
                 self._moments.append(event)
+                self.changes += 1
             elif len(self._open) < _MOST_OPEN:
-                self._open[key] = _Lasting(event, clock)
+                since = event.since or event.time  # what goes on after a restart has lasted already
+                lasted = max(0.0, (event.time - since).total_seconds())
+                self._open[key] = _Lasting(event, clock - lasted)
 
     def _wants(self, event: PackEvent) -> bool:
         receiver = self._receiver
@@ -112,8 +89,9 @@ class AlertRule:
     def _go_on(self, known: _Lasting, key: tuple[str, str], event: PackEvent, clock: float) -> None:
         if event.until is None:
             known.gone = known.ended = None
-            if event.severity.rank >= known.event.severity.rank:
-                known.event = event
+            worse = event.severity.rank - known.event.severity.rank
+            if worse > 0 or (worse == 0 and event.what != "condition"):
+                known.event = event  # else it is said what was measured when it began
         elif known.sent is None:
             del self._open[key]  # gone before it was sent
         elif known.gone is None:
@@ -128,7 +106,8 @@ class AlertRule:
         found: list[Alert] = []
         for event in self._moments if not quiet else [*filter(_critical, self._moments)]:
             self._moments.remove(event)
-            self._send(found, _alert("event", event))
+            self.changes += 1
+            self._send(found, alert_of(event))
         for key, each in [*self._open.items()]:
             if not quiet or _critical(each.event):
                 self._look(found, key, each, clock)
@@ -140,13 +119,15 @@ class AlertRule:
         if each.gone is not None and each.ended is not None:
             if clock - each.gone >= self._options.settle:
                 del self._open[key]
+                self.changes += 1
                 if self._receiver.over and not each.silent:
-                    self._send(found, _over(each.event, each.ended))
+                    self._send(found, over_again(each.event, each.ended))
             return
         worse = each.sent is None or each.sent.rank < each.event.severity.rank
         if worse and clock - each.began >= self._delay_of(each.event):
+            self.changes += 1
             each.sent = each.event.severity
-            each.silent = not self._send(found, _alert("begun", each.event))
+            each.silent = not self._send(found, alert_of(each.event))
 
     def _delay_of(self, event: PackEvent) -> float:
         return 0.0 if _critical(event) else self._delay
@@ -169,10 +150,37 @@ class AlertRule:
 
     def _held_back(self) -> Alert:
         self._room -= 1
+        self.changes += 1
         number, named = self._more, " ".join(self._held)
         self._more, self._held = 0, []
         title = f"bmslink: {number} more alert{'s were' if number > 1 else ' was'} held back"
         return Alert("held_back", EventSeverity.WARNING, title, f"{named} …" * bool(named))
+
+    # -- over a restart --------------------------------------------------------------------------
+
+    def saved(self, clock: float, now: datetime) -> Callable[[], dict[str, Any]]:
+        """What a restart must not forget: what was sent and lasts, and what is still to be sent.
+        It is made where the result is called, which takes longer than a command may wait. `now`:
+        the calendar, UTC."""
+        sent = [replace(each) for each in self._open.values() if each.sent is not None]
+        rest = {"held": [*self._held], "more": self._more, "room": self._room, "at": plain(now)}
+        return partial(_saved, sent, [*self._moments], rest, clock, now)
+
+    def restore(self, values: Mapping[str, Any], clock: float, now: datetime) -> list[PackEvent]:
+        """Go on from what `saved` gave before a restart: what was sent is not sent again. The
+        conditions that were not over then. What cannot be read is left out."""
+        with suppress(*_UNREADABLE):
+            away = max(0.0, (now - datetime.fromisoformat(values["at"])).total_seconds())
+            self._room, self._filled = float(values["room"]), clock - away
+            self._held, self._more = [*map(str, values["held"])], int(values["more"])
+        for each in _listed(values.get("moments")):
+            with suppress(*_UNREADABLE):
+                self._moments.append(PackEvent.from_dict(each))
+        for each in _listed(values.get("lasting")):
+            with suppress(*_UNREADABLE):
+                known = _restored(each, clock, now)
+                self._open[known.event.pack, known.event.key] = known
+        return [each.event for each in self._open.values() if each.gone is None]
 
     def wait(self, clock: float, local: datetime) -> float:
         """s after which there may be something to send, if nothing happens before."""
@@ -192,20 +200,43 @@ def _critical(event: PackEvent) -> bool:
     return event.severity is EventSeverity.CRITICAL
 
 
-def _alert(state: State, event: PackEvent) -> Alert:
-    where = event.pack or "service"
-    return Alert(
-        state, event.severity, f"{where}: {event.severity.value}", f"{where}: {event.text}", event
-    )
+_UNREADABLE = (UsageError, TypeError, ValueError, KeyError, AttributeError, OverflowError)
 
 
-def _over(event: PackEvent, ended: PackEvent) -> Alert:
-    """The end of a condition, as bad as it was."""
-    where = event.pack or "service"
-    lasted = (
-        f", after {(ended.until - event.since).total_seconds():.0f} s"
-        if ended.until is not None and event.since is not None
-        else ""
-    )
-    text = f"{where}: {ended.text} It was: {event.text}"
-    return Alert("over", event.severity, f"{where}: over again{lasted}", text, ended)
+def _listed(found: Any) -> list[Any]:
+    return found if isinstance(found, list) else []
+
+
+def _saved(
+    sent: list[_Lasting],
+    moments: list[PackEvent],
+    rest: Mapping[str, Any],
+    clock: float,
+    now: datetime,
+) -> dict[str, Any]:
+    def wall(then: float | None) -> datetime | None:
+        return None if then is None else now - timedelta(seconds=clock - then)
+
+    sent.sort(key=lambda each: each.event.severity.rank, reverse=True)
+    lasting = [
+        {
+            "event": each.event.to_dict(),
+            "sent": str(each.sent),
+            "silent": each.silent,
+            "gone": plain(wall(each.gone)),
+            "ended": None if each.ended is None else each.ended.to_dict(),
+        }
+        for each in sent[:_MOST_KEPT]
+    ]
+    told = [event.to_dict() for event in moments[:_MOST_KEPT]]
+    return {**rest, "lasting": lasting, "moments": told}
+
+
+def _restored(values: Mapping[str, Any], clock: float, now: datetime) -> _Lasting:
+    event = PackEvent.from_dict(values["event"])
+    known = _Lasting(event, clock, EventSeverity.of(values["sent"]), bool(values["silent"]))
+    if values["ended"] is not None:
+        since = datetime.fromisoformat(values["gone"])
+        known.gone = clock - max(0.0, (now - since).total_seconds())
+        known.ended = PackEvent.from_dict(values["ended"])
+    return known

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bmslink.events import EventSeverity
-from bmslink.outputs.alerts.rules import Alert
+from bmslink.outputs.alerts.message import Alert
 
 __all__ = ["AlertSender", "Deliver", "NotDelivered"]
 
@@ -57,8 +57,12 @@ class AlertSender:
         told: Callable[[str], None] = lambda trouble: None,
         *,
         pause: float = _FIRST_PAUSE,
+        gone: Callable[[], None] = lambda: None,
     ) -> None:
-        """`told` is called from the thread when the trouble changes; empty: it is over."""
+        """`told` is called from the thread when the trouble changes; empty: it is over. `gone`:
+        from the thread too, when an alert waits no longer: it arrived, or was given up."""
+        self._gone = gone
+        self._current: _WaitingMessage | None = None
         self.name = name
         self._deliver, self._told, self._pause = deliver, told, pause
         self._queue: deque[_WaitingMessage] = deque()
@@ -77,6 +81,12 @@ class AlertSender:
                 self._make_room()
             self._queue.append(_WaitingMessage(alert))
             self._news.notify()
+
+    def waiting(self) -> list[Alert]:
+        """What has not arrived yet, as far as is known; the next one first."""
+        with self._news:
+            all_of_them = [*([self._current] if self._current else ()), *self._queue]
+        return [each.alert for each in all_of_them if each.answer is None]
 
     def _make_room(self) -> None:
         oldest = next((w for w in self._queue if not _critical(w)), self._queue[0])
@@ -118,7 +128,7 @@ class AlertSender:
                     self._news.wait(max(0.01, again - time.monotonic()) if self._queue else None)
                 if not self._queue or (self._ending and self.trouble):
                     return
-                item = self._queue.popleft()
+                item = self._current = self._queue.popleft()
             if self._try(item):
                 pause, again = self._pause, 0.0
             elif item.answer is None:
@@ -140,6 +150,7 @@ class AlertSender:
             item.answer.set_result(why)
         if not why:
             self.sent += 1
+            self._done()
             return True
         if item.answer is None:
             self._put_back(item, refused=refused)
@@ -155,10 +166,19 @@ class AlertSender:
     def _put_back(self, item: _WaitingMessage, *, refused: bool) -> None:
         item.tries += refused
         with self._news:
-            if item.tries >= _TRIES or len(self._queue) >= _MOST:
+            given_up = item.tries >= _TRIES or len(self._queue) >= _MOST
+            if given_up:
                 self.lost += 1
             else:
                 self._queue.appendleft(item)
+            self._current = None
+        if given_up:
+            self._gone()
+
+    def _done(self) -> None:
+        with self._news:
+            self._current = None
+        self._gone()
 
     def _change(self, trouble: str) -> None:
         before, self.trouble = self.trouble, trouble

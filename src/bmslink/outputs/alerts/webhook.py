@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from bmslink.errors import TargetError
 from bmslink.jsonable import to_json
-from bmslink.outputs.alerts.rules import Alert
+from bmslink.outputs.alerts.message import Alert
 from bmslink.outputs.alerts.sender import NotDelivered
 
 __all__ = ["Webhook"]

@@ -31,6 +31,8 @@ _SHOWS, _APART = 15.0, 0.1
 """How long a board may take to show a switch, and how far apart one looks, s."""
 _AGAIN = 30.0
 """s after which what could not begin is tried again."""
+_ENDS = 5.0
+"""How long the end waits for a beginning that is under way, s: a disk may keep that one."""
 
 
 class ActingSide:
@@ -64,10 +66,15 @@ class ActingSide:
         self._tell, self._target, self._journal = tell, target, note
         self._turn, self._off_turn = turn, off_turn
         self._pack: EnforcedPack | None = None
+        self._waived = self.waive  # by what acts now
         self._task: asyncio.Task[None] | None = None
         self._next = 0.0
         self._unsure = False
         self._looked_at = ""
+        self._over = False
+        self._changing = asyncio.Lock()
+        """Held while it begins or ends: a poll and a person may both have it begin, and this
+        program's own lock of the pack looks like another program's. No off takes it."""
 
     @property
     def actor(self) -> PackActor | None:
@@ -87,16 +94,16 @@ class ActingSide:
     async def begin(self, identity: Identity) -> bool:
         """Begin, if that is wanted and not done yet; whether it has just begun. Raises what asking
         the board raises."""
+        async with self._changing:
+            return await self._begin_if_wanted(identity)
+
+    async def _begin_if_wanted(self, identity: Identity) -> bool:
         now = asyncio.get_running_loop().time()
-        if self._pack is not None and self._unsure:
-            self._unsure = self._pack.key != pack_key(self._board, identity)
-            if self._unsure:
-                await self.close()
-                self._next = now
+        await self._leave_another(identity)
         if now < self._next:
             return False
         if await self._approved_meanwhile(identity):
-            await self.close()
+            await self._close()
         if self._pack is not None:
             return False
         if not self._enforce:
@@ -106,6 +113,15 @@ class ActingSide:
                 return False
         self._next = now + _AGAIN
         return await self._begin(identity, enforce=self._enforce)
+
+    async def _leave_another(self, identity: Identity) -> None:
+        """What acts on another board than the one that answers now ends."""
+        if self._pack is None or not self._unsure:
+            return
+        self._unsure = self._pack.key != pack_key(self._board, identity)
+        if self._unsure:
+            await self._close()
+            self._next = asyncio.get_running_loop().time()
 
     async def _approved_meanwhile(self, identity: Identity) -> bool:
         """Whether a person approved the file itself, while the one before it acts."""
@@ -118,12 +134,18 @@ class ActingSide:
             return found.enforced is not None and not found.shadow
         return False
 
-    async def _begin(self, identity: Identity, *, enforce: bool) -> bool:
+    async def _begin(
+        self, identity: Identity, *, enforce: bool, waive: frozenset[str] = frozenset()
+    ) -> bool:
+        self._waived = self.waive | waive
         found = await begin_acting(
             self._board, identity, self._text, self._path,
-            note=self._note(), tell=self._tell, interval=self._interval, waive=self.waive,
+            note=self._note(), tell=self._tell, interval=self._interval, waive=self._waived,
             sinks=self.sinks, turn=self._turn, off_turn=self._off_turn, enforce=enforce,
         )  # fmt: skip
+        if not isinstance(found, Standing) and self._over:
+            await found.close()  # the disk had kept it until after the end
+            return False
         if isinstance(found, Standing):
             if self.standing is None or self.standing.text != found.text:
                 self._tell("acting", found.text, alarm=True, change="standing", actuator="")
@@ -151,13 +173,36 @@ class ActingSide:
         if self._pack is not None and decision is not None and not self._unsure:
             self._pack.actor.hear(decision, reading, now)
 
-    async def begin_for_people(self, identity: Identity) -> None:
-        """Begin without policies, for what people ask. Raises `GateError` where another program on
-        this machine acts on the pack, and what asking the board raises."""
-        if self._pack is None:
-            await self._begin(identity, enforce=False)
+    def acts_on(self, identity: Identity | None) -> bool:
+        """Whether what acts here acts on the board that this is the identity of."""
+        pack = self._pack
+        if pack is None or identity is None:
+            return False
+        return pack.key == pack_key(self._board, identity)
+
+    async def begin_for_people(
+        self, identity: Identity, waive: frozenset[str] = frozenset()
+    ) -> None:
+        """Begin without policies, for what people ask; what acts already begins anew where it may
+        not switch what a person waives a check of. Raises `GateError` where another program on this
+        machine acts on the pack, and what asking the board raises."""
+        if self.acts_on(identity) and waive <= self._waived:
+            self._unsure = False
+        else:
+            async with self._changing:
+                await self._leave_another(identity)
+                await self._begin_anew(identity, waive)
         if self._pack is None:
             raise GateError("Nothing was sent. " + (self.standing.text if self.standing else ""))
+
+    async def _begin_anew(self, identity: Identity, waive: frozenset[str]) -> None:
+        if self._pack is not None and not waive <= self._waived:
+            enforce = self.enforcing
+            await self._close()
+            if enforce:
+                await self._begin(identity, enforce=True, waive=waive)
+        if self._pack is None:
+            await self._begin(identity, enforce=False, waive=waive)
 
     async def do(
         self, wish: ActingWish, who: str, identity: Identity, engine: Engine | None = None
@@ -167,7 +212,7 @@ class ActingSide:
         and nothing was sent, and what asking the board raises."""
         done: list[str] = []
         if wish.do == "stop":
-            await self.begin_for_people(identity)
+            await self.begin_for_people(identity, wish.waive)
             done += self._not_stopped()
         if wish.do == "reset":
             done += self._reset(wish, engine)
@@ -260,8 +305,15 @@ class ActingSide:
 
     async def rest(self) -> None:
         """Where no policy acts and nobody stopped the pack, nothing acts any more."""
-        if self._pack is not None and not self.enforcing and not self._stopped:
-            await self.close()
+        async with self._changing:
+            if self._pack is not None and not self.enforcing and not self._stopped:
+                await self._close()
+
+    async def narrow(self) -> None:
+        """After a stop: what it was let to switch, policies may not. They begin anew."""
+        async with self._changing:
+            if self._pack is not None and self._waived != self.waive and not self._stopped:
+                await self._close()
 
     def status(self, engine: Engine | None = None) -> dict[str, Any]:
         """For people and programs; `engine` is that of the policies that act."""
@@ -281,6 +333,17 @@ class ActingSide:
 
     async def close(self) -> None:
         """The end. Switches stay as they are; limits end with their ttl."""
+        self._over = True
+        held = False
+        with suppress(TimeoutError):
+            held = await asyncio.wait_for(self._changing.acquire(), _ENDS)
+        try:
+            await self._close()
+        finally:
+            if held:
+                self._changing.release()
+
+    async def _close(self) -> None:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import msgspec
@@ -22,8 +22,8 @@ from bmslink.model import Command, Identity, Switch
 from bmslink.runtime.acting.mailbox import NotTaken, RunAt, run_at, switch_by_run
 from bmslink.runtime.acting.orphans import off_since
 from bmslink.runtime.acting.start import ledger_of, lock_acting, pack_key
-from bmslink.storage.briefly import briefly
-from bmslink.storage.journal import actor_name
+from bmslink.storage.apart import apart
+from bmslink.storage.journal import JournalError, actor_name, on_disk, refusing
 
 __all__ = ["hand_over", "held_off", "left_off", "switching_on"]
 
@@ -39,7 +39,9 @@ async def hand_over(device: Board, command: Command) -> Handed:
     """Have the `control run` that acts on the pack do it, if there is one. The board is not asked,
     and need not be open. Raises `GateError` where the switch is held, or where an on is not taken.
     """
-    run = briefly(partial(run_at, device.target), _MOMENT)
+    run = None
+    with suppress(TimeoutError):
+        run = await apart(partial(run_at, device.target), _MOMENT)
     if run is None:
         return Handed(None)
     here = device.opened and not command.on
@@ -131,13 +133,16 @@ def left_off(device: Board, identity: Identity) -> Collection[Switch]:
     return [s for s, record in records.items() if ledger.stop or record.own or record.person]
 
 
-@contextmanager
-def switching_on(device: Board, identity: Identity, switch: Switch) -> Iterator[Callable[[], str]]:
+@asynccontextmanager
+async def switching_on(
+    device: Board, identity: Identity, switch: Switch
+) -> AsyncIterator[Callable[[], Awaitable[str]]]:
     """Around switching on by hand; meanwhile nothing else begins to act on the pack. What it gives
-    is called when the switch is on, and says what that ended. Raises `GateError` where something
-    holds the switch off."""
+    is called when the switch is on, and says what that ended. A thread asks the disk. Raises
+    `GateError` where something holds the switch off, `JournalRefusal` where the disk hangs."""
     key = pack_key(device, identity)
-    lock = lock_acting(key)
+    with refusing():
+        lock = await on_disk(partial(lock_acting, key), late=_close)
     if lock is None:
         raise refuse(
             f"Nothing was sent. Another program on this machine acts on {key}, and nothing is "
@@ -145,15 +150,36 @@ def switching_on(device: Board, identity: Identity, switch: Switch) -> Iterator[
             "held",
         )
     try:
-        if why := held_off(device, identity, [switch]).get(switch):
+        with refusing():
+            held = await on_disk(partial(held_off, device, identity, [switch]))
+        if why := held.get(switch):
             raise refuse(f"Nothing was sent. {why}", "held")
         yield partial(_freed, key, identity, switch)
     finally:
         os.close(lock)
 
 
-def _freed(key: str, identity: Identity, switch: Switch) -> str:
-    """A person's off of this board is over; that of another one at its place is not."""
+def _close(lock: int | None) -> None:
+    if lock is not None:
+        os.close(lock)
+
+
+async def _freed(key: str, identity: Identity, switch: Switch) -> str:
+    """A person's off of this board is over; that of another one at its place is not. What came of
+    that, in a sentence: the switch is on already, whatever the disk does."""
+    try:
+        return await on_disk(partial(_free, key, identity, switch))
+    except JournalError as error:
+        return _still_off(switch, str(error))
+
+
+def _still_off(switch: Switch, why: str) -> str:
+    return (
+        f"{switch} is on, and its ledger may still say that somebody switched it off by hand: {why}"
+    )
+
+
+def _free(key: str, identity: Identity, switch: Switch) -> str:
     store = LedgerStore(key)
     ledger, _ = ledger_of(store.load(0.0).ledger, identity, 0.0)
     record = ledger.record(switch)
@@ -161,7 +187,6 @@ def _freed(key: str, identity: Identity, switch: Switch) -> str:
         return ""
     free = msgspec.structs.replace(record, person="", holders=())
     store.save(ledger.with_record(switch, free), 0.0)
-    store.close()
-    if store.trouble:
-        return store.trouble
+    if not store.close():
+        return _still_off(switch, store.trouble)
     return f"{record.person} had switched {switch} off: that is over."

@@ -6,13 +6,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 from bmslink.board import Board
-from bmslink.config.switching.frames import SwitchFrames, send_once
+from bmslink.config.switching.frames import SwitchFrames, send_bit, send_once
 from bmslink.errors import BmsError, GateError, VerifyError
 from bmslink.model import Identity, Switch
+from bmslink.protocols.common.settings_map import RawSettings, WriteCommand
 from bmslink.runtime.acting.acting_side import ActingSide
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.shown import not_read_back, nothing_known, shown_in_words, still_on
@@ -27,6 +29,8 @@ _LEFT = 4.0
 _WAITS = 30.0
 """How long a stop whose offs are out waits for others who have the pack, s: switching on by hand
 takes as long until it is read back."""
+_BIT = 3.0
+"""How long reading and setting a word may take, s."""
 _APART = 0.5
 """s between two looks at the board."""
 
@@ -60,6 +64,7 @@ async def do_directly(
         if what == "acting" and alarm and data.get("change") in ("unable", "disk"):
             told.append(text)
 
+    waive = {*waive, *wish.waive}
     until = asyncio.get_running_loop().time() + _WITHIN
     sent = await send_offs(board, waive, progress) if wish.do == "stop" else []
     target = str(board.target)
@@ -68,7 +73,7 @@ async def do_directly(
     )
     try:
         identity = await who_after(board, sent)
-        await begin_for_stop(side, identity, sent)
+        await begin_for_stop(side, identity, sent, wish)
         until = max(until, asyncio.get_running_loop().time() + _LEFT)
         done = await side.do(wish, who, identity)
         if wish.do == "stop":
@@ -97,8 +102,9 @@ async def send_offs(
             break  # a stop that reaches no current is refused, and nothing is sent then
         with suppress(BmsError):
             frames = await SwitchFrames.find(board, switch, waive)
-            if frames.bit:
-                continue  # its neighbours must be read first
+            if frames.bit:  # its neighbours must be read first
+                await _bit_off(frames, sent)
+                continue
             step = await frames.off(lambda switch: None)
             board.offs.note(switch)
             sent.append(str(switch))
@@ -108,25 +114,54 @@ async def send_offs(
     return sent
 
 
-async def begin_for_stop(side: ActingSide, identity: Identity, sent: Collection[str]) -> None:
-    """Begin for people. Whoever has the pack (a switch that is set by hand, a drill) is waited for
-    a while where offs were `sent` already. Raises `VerifyError` where it stays so, and what
-    `begin_for_people` raises where nothing was sent."""
+async def _bit_off(frames: SwitchFrames, sent: list[str]) -> None:
+    """Switch off what is one bit of a word. What acts sends it again, so it is given up where
+    somebody else has the board's settings open for long."""
+
+    def make(image: RawSettings) -> WriteCommand[Any]:
+        frames.device.offs.note(frames.switch)
+        sent.append(str(frames.switch))
+        return replace(frames.bit_step(image, on=False), once=True)
+
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_BIT):
+            await send_bit(frames, make)
+
+
+async def begin_for_stop(
+    side: ActingSide, identity: Identity, sent: Collection[str], wish: ActingWish
+) -> None:
+    """Begin for people, with all that the `wish` may switch. Whoever has the pack (a switch that is
+    set by hand, a drill) is waited for a while where offs were `sent` already. Raises `VerifyError`
+    where it stays so, and what `begin_for_people` raises where nothing was sent."""
     loop = asyncio.get_running_loop()
     until = loop.time() + _WAITS
     while True:
         try:
-            return await side.begin_for_people(identity)
+            async with asyncio.timeout_at(until):
+                return await side.begin_for_people(identity, wish.waive)
+        except TimeoutError as error:
+            if isinstance(error, BmsError):
+                raise
+            raise _forgotten(sent, "its disk does not answer. Look at the pack") from error
         except GateError as error:
             if not sent:
                 raise
             if loop.time() >= until:
                 why = str(error).removeprefix("Nothing was sent. ")
-                raise VerifyError(
-                    f"Off was sent ({', '.join(sent)}), and it is not remembered as an emergency "
-                    f"stop: {why} Look at the pack, end that program, and stop it again."
-                ) from error
+                why = f"{why} Look at the pack, end that program"
+                raise _forgotten(sent, why) from error
         await asyncio.sleep(_APART)
+
+
+def _forgotten(sent: Collection[str], why: str) -> BmsError:
+    """A stop that cannot be kept, and what to do then."""
+    if not sent:
+        return GateError(f"Nothing was sent: {why}, and stop it again.")
+    return VerifyError(
+        f"Off was sent ({', '.join(sent)}), and it is not remembered as an emergency stop: {why}, "
+        "and stop it again."
+    )
 
 
 async def who_after(board: Board, sent: Collection[str]) -> Identity:

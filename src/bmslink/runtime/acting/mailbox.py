@@ -18,7 +18,7 @@ import msgspec
 
 from bmslink.control.status import StateError, runs, state_path
 from bmslink.errors import BmsError, GateError, LinkTimeout
-from bmslink.link.transport import Endpoint, parse_target
+from bmslink.link.transport import Endpoint
 from bmslink.model import Command
 from bmslink.places import Place, recorded_place, where
 from bmslink.runtime.acting.contained import contained
@@ -28,7 +28,7 @@ from bmslink.storage.atomic import read_bounded, replace_file
 from bmslink.storage.briefly import briefly
 from bmslink.storage.processes import is_running
 
-__all__ = ["NotTaken", "RunAt", "ask_run", "read_mail", "run_at", "run_of", "switch_by_run"]
+__all__ = ["NotTaken", "RunAt", "ask_run", "read_mail", "run_at", "run_soon", "switch_by_run"]
 
 _log = logging.getLogger(__name__)
 
@@ -94,9 +94,10 @@ def run_at(endpoint: Endpoint) -> RunAt | None:
     return None
 
 
-def run_of(target: str) -> bool:
-    """Whether a `control run --enforce` has the pack at this target now."""
-    return run_at(parse_target(target)) is not None
+def run_soon(endpoint: Endpoint, within: float = _MOMENT) -> RunAt | None:
+    """The same, but a disk that does not say it within so many seconds knows of none: an off does
+    not wait for it."""
+    return briefly(partial(run_at, endpoint), within)
 
 
 async def ask_run(

@@ -22,7 +22,9 @@ from bmslink.errors import UsageError
 __all__ = ["ActingWish"]
 
 
-class ActingWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ActingWish(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """One of them."""
 
     do: Literal["stop", "reset", "resume", "override", "off", "on"]
@@ -36,6 +38,13 @@ class ActingWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     switch: str = ""
     """Of which one the stand-down ends; empty: of all."""
     why: str = ""
+    untested: bool = False
+    """A stop: switches that nobody has tried on a board are switched off, too."""
+
+    @property
+    def waive(self) -> frozenset[str]:
+        """The checks that may fail for it."""
+        return frozenset({"untested"} if self.untested else ())
 
     @classmethod
     def of(cls, values: object) -> ActingWish:
@@ -52,6 +61,8 @@ class ActingWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def request(self, who: str) -> Request:
         """In the words of the reconciler. Raises `UsageError`."""
+        if self.untested and self.do != "stop":
+            raise UsageError(f"{self.do}: untested goes with a stop alone.")
         if self.do == "stop":
             return EmergencyStop(who, self.why[:200])
         if self.do == "reset":

@@ -89,9 +89,10 @@ async def greet(request: Request) -> Response:
 
 
 async def ask(request: Request) -> Response:
-    """A question: `read`, `identify`, `inspect`, `map`, `settings`, `glance`, `clock`."""
+    """A question: `read`, `identify`, `inspect`, `map`, `settings`, `glance`, `survey`, `clock`."""
+    slots = (list, type(None))
     more = await command(
-        request, what=str, after=(str, type(None)), anew=bool, again=bool, slots=(list, type(None))
+        request, what=str, after=(str, type(None)), anew=bool, again=bool, slots=slots, keys=list
     )
     what, jobs = str(more.get("what", "")), PackJobs(pack_of(request))
     return await _done(request, lambda tell: jobs.ask(tell, what, more))

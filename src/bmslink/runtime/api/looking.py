@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from bmslink.moments import utc_now
 from bmslink.registry import running_version
 from bmslink.runtime.api.access.guard import HEALTH, TRUSTED
 from bmslink.runtime.api.answers import Refusal, answer, answer_list, error
@@ -171,7 +171,7 @@ def _latest(pack: ServedPack) -> list[FeedItem]:
     """What a listener begins with, so that it need not wait for a slow pack."""
     found = {"reading": pack.reading, "limits": pack.decision}
     return [
-        FeedItem("reading" if kind == "reading" else "limits", pack.name, datetime.now(UTC), data)
+        FeedItem("reading" if kind == "reading" else "limits", pack.name, utc_now(), data)
         for kind, data in found.items()
         if data is not None
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from sqlite3 import Connection
 
@@ -14,9 +15,10 @@ from starlette.routing import Route
 from bmslink.errors import UsageError
 from bmslink.events import EventSeverity, kinds_of
 from bmslink.jsonable import dumps
+from bmslink.moments import utc_now
 from bmslink.runtime.api.answers import Refusal, answer_text
 from bmslink.runtime.api.requests import service_of
-from bmslink.runtime.history.event_table import EventQuery, find_events
+from bmslink.runtime.history.event_table import MOST_EVENTS, EventQuery, find_events
 from bmslink.runtime.history.query import (
     MOST_ROWS,
     RESOLUTIONS,
@@ -43,7 +45,7 @@ async def history(request: Request) -> Response:
     name = given.get("pack", "")
     if not name:
         raise Refusal(400, "Which pack is meant is not said.", "?pack=NAME names it.")
-    until = _time(given, "until") or datetime.now(UTC)
+    until = _time(given, "until") or utc_now()
     query = HistoryQuery(
         pack=name,
         since=_time(given, "since") or default_since(until),
@@ -57,14 +59,14 @@ async def history(request: Request) -> Response:
 
     def found(store: Connection) -> str:
         require_pack(store, name, served)
-        return _dumps_rows(find_history(store, query).to_dict())
+        return _dumps_rows({**find_history(store, query).to_dict(), **_trouble(request)})
 
     return await _ask(request, found)
 
 
 async def events(request: Request) -> Response:
     """What happened, the oldest first. `?pack=NAME`, `since`, `until`, `severity`, `open=1`,
-    `what`, `limit`."""
+    `what`, `limit`; `more`: there are older ones."""
     given = _given(request, _EVENTS)
     query = EventQuery(
         pack=given.get("pack"),
@@ -73,7 +75,7 @@ async def events(request: Request) -> Response:
         severity=_severity(given.get("severity", "info")),
         open=_flag(given.get("open", "0")),
         kinds=_kinds(given.get("what")),
-        limit=_limit(given, 1000, 10_000),
+        limit=_limit(given, 1000, MOST_EVENTS),
     )
 
     _require_forward(query.since, query.until)
@@ -82,8 +84,10 @@ async def events(request: Request) -> Response:
     def found(store: Connection) -> str:
         if query.pack is not None:
             require_pack(store, query.pack, served)
-        rows = [each.to_dict() for each in find_events(store, query)]
-        return dumps({"schema": 1, "events": rows})
+        rows = find_events(store, replace(query, limit=query.limit + 1))
+        shown = [each.to_dict() for each in rows[-query.limit :]]
+        more = len(rows) > query.limit
+        return dumps({"schema": 1, "events": shown, "more": more, **_trouble(request)})
 
     return await _ask(request, found)
 
@@ -106,6 +110,13 @@ async def _ask(request: Request, question: Callable[[Connection], str]) -> Respo
         raise Refusal(400, str(error)) from error
     except HistoryError as error:
         raise Refusal(503, str(error), headers={"retry-after": "10"}) from error
+
+
+def _trouble(request: Request) -> dict[str, str]:
+    """Why what came last is not in an answer, if it is not: the disk is full."""
+    keeper = service_of(request).history
+    error = "" if keeper is None else str(keeper.status()["error"])
+    return {"trouble": error} if error else {}
 
 
 def _dumps_rows(values: dict[str, object]) -> str:
@@ -136,7 +147,7 @@ def _time(given: dict[str, str], name: str) -> datetime | None:
     if name not in given:
         return None
     try:
-        return moment(given[name], datetime.now(UTC), UTC)
+        return moment(given[name], utc_now(), UTC)
     except UsageError as error:
         raise Refusal(400, f"{name}: {error}", _HINT) from error
 
@@ -166,7 +177,7 @@ def _kinds(text: str | None) -> tuple[str, ...]:
 
 def _require_forward(since: datetime | None, until: datetime | None) -> None:
     """A time that ends before it begins is a slip: its answer would look as if nothing happened."""
-    until = until or datetime.now(UTC)
+    until = until or utc_now()
     if since is not None and since > until:
         raise Refusal(
             400,

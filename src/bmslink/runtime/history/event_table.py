@@ -13,15 +13,26 @@ from typing import Any
 from bmslink.events import EventSeverity, PackEvent
 from bmslink.jsonable import dumps
 from bmslink.runtime.history.schema import from_millis, to_millis
+from bmslink.runtime.watching.lasting import SEEN_OVER, UNSEEN, SeenCondition
 
-__all__ = ["EventQuery", "close_open", "find_events", "put_event", "require_bounded"]
+__all__ = [
+    "MOST_EVENTS",
+    "EventQuery",
+    "close_open",
+    "find_events",
+    "put_event",
+    "require_bounded",
+    "unseen_ends",
+]
 
 _QUICK = 60_000
 """ms: what comes again sooner than this after it was over is told as one, with a count."""
-_AWAY = 3_600_000
+_AWAY = 30 * 86_400_000
 """ms that the service may have been away for a condition to be told as the same one."""
 _MOST = 200_000
 """Rows that are kept; the oldest go first."""
+MOST_EVENTS = 10_000
+"""Of one answer."""
 _SEVERITIES = tuple(EventSeverity)
 _NAMES = (
     *("id", "time", "pack", "what", "severity", "key", "text", "since", "until", "until_known"),
@@ -55,13 +66,35 @@ def put_event(connection: sqlite3.Connection, event: PackEvent, run: int) -> Non
         _put_moment(connection, event, run)
         return
     there = _row(connection, "pack = ? AND key = ? AND since IS NOT NULL", event.pack, event.key)
-    lasting = there is not None and there["until"] is None
     if event.until is not None:
-        if there is None or not lasting:
-            _insert(connection, event, run)
-        else:
-            _end(connection, there["id"], to_millis(event.until), known=event.until_known)
-    elif there is None or there["what"] != event.what:
+        _put_end(connection, event, there, run)
+    else:
+        _put_beginning(connection, event, there, run)
+
+
+def _put_end(
+    connection: sqlite3.Connection, event: PackEvent, there: dict[str, Any] | None, run: int
+) -> None:
+    """A condition is over. One that began before its row was closed is that of the row: nobody had
+    seen its end then, or what is known of it already is better."""
+    lasting = there is not None and there["until"] is None
+    if there is None or not (lasting or to_millis(event.since or event.time) <= there["until"]):
+        _insert(connection, event, run)
+    elif lasting or not there["until_known"]:
+        more = {name: event.data[name] for name in (UNSEEN, SEEN_OVER) if name in event.data}
+        until = to_millis(event.until or event.time)
+        _end(connection, there["id"], until, known=event.until_known)
+        if more:
+            data = dumps({**_data(there), **more})
+            connection.execute("UPDATE events SET data = ? WHERE id = ?", (data, there["id"]))
+
+
+def _put_beginning(
+    connection: sqlite3.Connection, event: PackEvent, there: dict[str, Any] | None, run: int
+) -> None:
+    """A condition begins, or goes on."""
+    lasting = there is not None and there["until"] is None
+    if there is None or there["what"] != event.what:
         if there is not None and lasting:
             _end(connection, there["id"], to_millis(event.since or event.time), known=True)
         _insert(connection, event, run)
@@ -69,17 +102,23 @@ def put_event(connection: sqlite3.Connection, event: PackEvent, run: int) -> Non
         _change(connection, there["id"], event, there["count"], _data(there))
     elif (seen_again := _goes_on(there, event, run)) is not None:
         if event.what == "condition":  # its text has the value that was measured when it began
-            event = replace(event, text=there["text"])
+            event = replace(event, text=there["text"], data={**event.data, **_measured(there)})
         _change(connection, there["id"], event, *seen_again)
     else:
         _insert(connection, event, run)
+
+
+def _measured(there: Mapping[str, Any]) -> dict[str, Any]:
+    """What was measured when a condition began."""
+    data = _data(there)
+    return {name: data[name] for name in ("measured", "value", "threshold") if name in data}
 
 
 def _goes_on(
     there: Mapping[str, Any], event: PackEvent, run: int
 ) -> tuple[int, dict[str, Any]] | None:
     """Whether a condition that was over is told as the same one: its count and what is known."""
-    away = to_millis(event.since or event.time) - there["until"]
+    away = to_millis(event.time) - there["until"]
     data = _data(there)
     if not there["until_known"] and there["run"] != run and 0 <= away <= _AWAY:
         data["unseen_seconds"] = round(data.get("unseen_seconds", 0) + away / 1000, 3)
@@ -168,13 +207,30 @@ def close_open(connection: sqlite3.Connection, until: int) -> None:
     )
 
 
+def unseen_ends(connection: sqlite3.Connection, now: int) -> list[SeenCondition]:
+    """Conditions that lasted when the service ended, and of which nothing was seen since: when they
+    were seen last is their end in the table. `now` in ms."""
+    found = connection.execute(
+        f"SELECT {', '.join(_NAMES)} FROM events WHERE id IN (SELECT max(id) FROM events "
+        "WHERE since IS NOT NULL AND key != '' GROUP BY pack, key) AND until_known = 0 "
+        "AND until > ? ORDER BY id",
+        (now - _AWAY,),
+    ).fetchall()
+    ends = [_event(row) for row in found]
+    return [
+        SeenCondition(event, event.until)
+        for event in ends
+        if event.until is not None and SEEN_OVER not in event.data
+    ]
+
+
 def require_bounded(connection: sqlite3.Connection, most: int = _MOST) -> None:
     """Drop the oldest events where there are too many."""
     connection.execute("DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?", (most,))
 
 
 def find_events(connection: sqlite3.Connection, query: EventQuery) -> list[PackEvent]:
-    """The events that are asked for, the oldest first."""
+    """The events that are asked for, the oldest first; the newest of them where `limit` is less."""
     where, given = ["severity >= ?"], [query.severity.rank]
     more: list[Any] = [*given]
     if query.pack is not None:

@@ -17,7 +17,7 @@ from typing import TypeVar
 from bmslink.events import PackEvent
 from bmslink.runtime.history.columns import Row, column_of
 from bmslink.runtime.history.days import DAY, columns_in, create_day, day_name, raw_columns
-from bmslink.runtime.history.event_table import close_open, put_event, require_bounded
+from bmslink.runtime.history.event_table import close_open, put_event, require_bounded, unseen_ends
 from bmslink.runtime.history.merging import HOUR, drop_old, make_room, merge
 from bmslink.runtime.history.options import HistoryOptions
 from bmslink.runtime.history.schema import (
@@ -32,6 +32,7 @@ from bmslink.runtime.history.schema import (
     transaction,
 )
 from bmslink.runtime.watching.energy import EnergyTotals
+from bmslink.runtime.watching.lasting import SeenCondition
 
 __all__ = ["Batch", "HistoryFile", "RunBefore", "StoredRow"]
 
@@ -74,6 +75,8 @@ class RunBefore:
     """It was stopped; else it was killed, or the power was cut."""
     alive: datetime
     """When it wrote last."""
+    lasting: Sequence[SeenCondition] = ()
+    """Conditions that lasted then."""
 
 
 class HistoryFile:
@@ -140,11 +143,12 @@ class HistoryFile:
             ).fetchone()
             if before is not None:
                 close_open(connection, before[1] or before[0])
+            lasting = unseen_ends(connection, to_millis(now))
             self._run = self._new_run(connection, to_millis(now))
         if before is None:
             return None
         alive, ended = before
-        return RunBefore(ended is not None, from_millis(ended or alive))
+        return RunBefore(ended is not None, from_millis(ended or alive), lasting)
 
     def _new_run(self, connection: sqlite3.Connection, now: int) -> int:
         found = connection.execute("INSERT INTO runs (began, alive) VALUES (?, ?)", (now, now))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -39,6 +39,7 @@ from bmslink.runtime.history.schema import (
 )
 from bmslink.runtime.watching.conditions import Teller
 from bmslink.runtime.watching.energy import EnergyTotals
+from bmslink.runtime.watching.lasting import SeenCondition
 from bmslink.runtime.watching.watcher import Watcher
 
 __all__ = ["COMMIT_EVERY", "HistoryKeeper"]
@@ -48,6 +49,7 @@ _log = logging.getLogger(__name__)
 COMMIT_EVERY = 60.0
 """s between two writes: what a kill may cost."""
 MAINTAIN_EVERY = 3600.0
+_SOURCE = "history"
 _ROOM = 8192
 """Items of the feed that may wait, rows of readings that may wait to be written."""
 _EVENTS = 2048
@@ -88,6 +90,7 @@ class HistoryKeeper:
         self._options, self._feed, self._watcher = options, feed, watcher
         self._tell, self._now = tell, feed.now
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="history")
+        feed.lasting.expect(_SOURCE)
         self._rows: deque[StoredRow] = deque()
         self._events: deque[PackEvent] = deque()
         self._marks: deque[tuple[str, EnergyTotals]] = deque(maxlen=_ROOM)
@@ -235,16 +238,23 @@ class HistoryKeeper:
         before = await self._in_thread(partial(self._file.begin_run, now))
         totals = await self._in_thread(self._file.totals)
         self._resumed = True
+        self._resume(() if before is None else before.lasting)
         for name, found in totals.items():
             self._watcher.watch(name).meter.resume(found)
         self._tell("service_began", _began(before), clean=None if before is None else before.clean)
 
+    def _resume(self, lasting: Sequence[SeenCondition] = ()) -> None:
+        """What lasted before the service began, as far as it can be known from here."""
+        for event in self._feed.lasting.resume(_SOURCE, lasting):
+            self._feed.publish("event", event.pack, event)
+
     async def _write_batch(self) -> None:
         """All that waits now, and the counters as they are now: together, or not at all."""
         rows, events = [*self._rows], [*self._events]
+        totals = self._watcher.all_energy()
         self._marks.extend(self._watcher.take_marks())
         marks = [*self._marks]
-        batch = Batch(self._now(), rows, events, self._watcher.all_energy(), marks)
+        batch = Batch(self._now(), rows, events, totals, marks)
         await self._in_thread(partial(self._file.write, batch))
         for written, waiting in (
             (rows, self._rows), (events, self._events), (marks, self._marks),
@@ -256,13 +266,15 @@ class HistoryKeeper:
         self._size = await self._in_thread(self._file.size)
 
     def _fail(self, error: str) -> None:
+        if not self._resumed:
+            self._resume()
         if error != self._error:
             text = f"The history is not written: {error}"
             self._tell("trouble", text, alarm=True, key="history")
         self._error = error
 
     def _succeed(self) -> None:
-        if self._error:
+        if self._error or "history" in self._tell:
             self._tell("trouble", "The history is written again.", key="history", over=True)
         self._error = ""
         if self._lost is not None:

@@ -6,12 +6,13 @@ import re
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from bmslink.arguments import did_you_mean
 from bmslink.errors import UsageError
 from bmslink.jsonable import plain
+from bmslink.moments import iso, utc_now
 from bmslink.runtime.history.columns import FIXED, SHARE, StoredColumn, Value, column_of, decode
 from bmslink.runtime.history.days import DAY, columns_in, day_tables, raw_columns, readings
 from bmslink.runtime.history.merging import HOUR, MINUTE, merged_rows
@@ -114,7 +115,7 @@ class HistoryAnswer:
 
 
 def _iso(millis: int) -> str:
-    return from_millis(millis).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    return iso(from_millis(millis))
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +224,11 @@ def _fresh(
         (since // HOUR, -(-until // HOUR)),
     ).fetchall()
     for (hour,) in hours:
-        start, end = max(since, hour * HOUR), min(until, (hour + 1) * HOUR)
-        names, rows = merged_rows(connection, _SIZES[level], start, end, pack)
+        size = _SIZES[
+            level
+        ]  # the last piece is whole, as a stored one: its counters are at its end
+        start, end = max(since, hour * HOUR), min(-(-until // size) * size, (hour + 1) * HOUR)
+        names, rows = merged_rows(connection, size, start, end, pack)
         # The same terms as for what is stored, so that both are shown in one way.
         values = ", ".join(f"? AS {name}" for name in names)
         for row in rows:
@@ -339,4 +343,4 @@ def require_pack(connection: sqlite3.Connection, name: str, served: Collection[s
 
 def default_since(until: datetime | None = None) -> datetime:
     """Where the history begins that is shown without a time: a day ago."""
-    return (until or datetime.now(UTC)) - timedelta(days=1)
+    return (until or utc_now()) - timedelta(days=1)

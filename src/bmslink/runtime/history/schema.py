@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,6 +29,7 @@ __all__ = [
     "is_damage",
     "open_history",
     "put_aside",
+    "require_usable",
     "to_millis",
     "transaction",
 ]
@@ -147,6 +148,22 @@ def open_history(path: Path, *, version: int = VERSION) -> sqlite3.Connection:
         found.close()
         raise
     return found
+
+
+def require_usable(path: Path) -> None:
+    """`HistoryError` where nothing could be stored at a path: another program's file, a name in a
+    folder that cannot be. One that is damaged is usable (it is set aside), and one that another
+    program holds will be."""
+    with suppress(DamagedHistory):
+        found = open_history(path)
+        try:
+            with _in_words(path), transaction(found):
+                pass
+        except HistoryError as error:
+            if "locked" not in str(error):
+                raise
+        finally:
+            found.close()
 
 
 def _prepare(found: sqlite3.Connection, path: Path, version: int) -> None:

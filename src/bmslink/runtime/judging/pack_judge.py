@@ -85,7 +85,7 @@ class PackJudge:
             target=plan.target,
             waive={"untested"} if plan.untested else (),
             sinks=_sinks(plan),
-            turn=partial(turns.command, _PATIENCE, "its switches are asked for"),
+            turn=partial(turns.command, _PATIENCE, "its switches are set"),
             off_turn=turns.off,
         )
         """What acts on the pack: policies that a person approved, and people themselves."""
@@ -161,6 +161,7 @@ class PackJudge:
         finally:
             if not acted:
                 await self.acting.rest()
+            await self.acting.narrow()
 
     async def stop(
         self, wish: ActingWish, who: str, identity: Identity, sent: Collection[str]
@@ -168,10 +169,9 @@ class PackJudge:
         """All off on the board that answers now, until a reset. `sent`: what was switched off
         already. Raises as `do`, and `VerifyError` where it cannot be remembered. What is sent is on
         its way then; `require_stopped` waits for its effect."""
-        if self._identity is not identity:  # perhaps another board than the policies know
+        if not self.acting.acts_on(identity):
             self.acting.meet()
-            await self.acting.begin(identity)
-        await begin_for_stop(self.acting, identity, sent)
+        await begin_for_stop(self.acting, identity, sent, wish)
         return await self.acting.do(wish, who, identity)
 
     async def require_stopped(self) -> None:

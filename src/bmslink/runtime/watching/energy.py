@@ -74,6 +74,7 @@ class EnergyMeter:
         """Clock, A, W of the latest reading."""
         self._blind = False
         self._before_restart = False
+        self._marked: datetime | None = None
         self.marks: deque[EnergyTotals] = deque(maxlen=_MARKS)
         """What was counted at the end of each minute, for who takes them from here."""
 
@@ -103,8 +104,8 @@ class EnergyMeter:
         if voltage is None or current is None:
             return
         found = self._totals or EnergyTotals(time, time)
-        if self._last is not None and time.minute != found.until.minute:
-            self.marks.append(found)
+        if self._last is not None:
+            self._mark(found, time)
         if self._last is None:
             if self._before_restart:
                 away = max(0.0, (time - found.until).total_seconds())
@@ -146,7 +147,18 @@ class EnergyMeter:
         step = max(0.0, clock - self._last[0])
         if not self._blind and step <= self.longest:
             return found
+        self._mark(found, time)  # the minute of the last reading has an end too
         return replace(found, until=max(time, found.until), unknown=found.unknown + step)
+
+    def _mark(self, found: EnergyTotals, time: datetime) -> None:
+        """Where a minute is over, what was counted at its end."""
+        if _minute(time) != _minute(found.until) and self._marked != found.until:
+            self._marked = found.until
+            self.marks.append(found)
+
+
+def _minute(moment: datetime) -> int:
+    return int(moment.timestamp() // 60)
 
 
 def _areas(first: float, last: float, step: float) -> tuple[float, float]:

@@ -4,26 +4,27 @@ limits that bind, switches that somebody moved, and the energy that flowed."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.limits import LIMITS
 from bmslink.events import EventSeverity, PackEvent
+from bmslink.jsonable import plain
 from bmslink.model import Condition, Reading, Switch
-from bmslink.runtime.watching.conditions import OpenConditions
 from bmslink.runtime.watching.energy import EnergyMeter
+from bmslink.runtime.watching.lasting import SEEN_OVER, OpenConditions
+from bmslink.runtime.watching.wording import (
+    LISTS,
+    Settings,
+    condition_data,
+    severity_of,
+    words_of,
+)
 
-__all__ = ["LISTS", "PackWatch"]
+__all__ = ["PackWatch"]
 
-LISTS = {
-    "alarms": (EventSeverity.WARNING, "The BMS warns"),
-    "protections": (EventSeverity.ALARM, "The BMS has tripped"),
-    "faults": (EventSeverity.ALARM, "The BMS reports a fault"),
-}
-"""List of a reading -> how bad what is in it is, and how it is said."""
-_HARMLESS = {Condition.FULLY_CHARGED, Condition.SOC_HIGH}
-_WORST = {Condition.SHORT_CIRCUIT}
 _UNBOUND = {"rating", "charge_voltage", "discharge_voltage", "recovery"}
 """Reasons of a limit that nothing lowers, or that only recovers."""
 _LIMIT_NAMES = {
@@ -38,15 +39,27 @@ _LOOKED = timedelta(seconds=60)
 """What ended in a longer gap between two readings ended at a time that nobody knows."""
 _OURS = 15.0
 """s between a command of ours and a switch that it moved, at most."""
+_FORGOTTEN = 600.0
+"""s of readings after which a condition from before a restart counts as over, where nothing more is
+said of it: a policy or a limit that there is no more."""
 
 
 class PackWatch:
     """Of one pack. Times are of the calendar, UTC; clocks are of the loop, s."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        lasting: OpenConditions | None = None,
+        settings: Callable[[], Settings] = dict,
+    ) -> None:
+        """`lasting`: its conditions; `settings`: those of its board, as far as they are known."""
         self.name = name
         self.meter = EnergyMeter()
-        self._told = OpenConditions(name)
+        self._told = OpenConditions(name) if lasting is None else lasting
+        self._settings = settings
+        self._began: float | None = None
+        """Clock of the first reading."""
         self._conditions: dict[str, datetime] = {}
         """Key -> when it was seen last."""
         self._switches: dict[Switch, bool] = {}
@@ -64,39 +77,67 @@ class PackWatch:
         yield from self._conditions_of(reading, time)
         yield from self._moved_switches(reading, clock, time)
         yield from self._bound_limits(clock, time)
+        yield from self._forgotten(clock, time)
 
     def _conditions_of(self, reading: Reading, time: datetime) -> Iterator[PackEvent]:
         now: set[str] = set()
-        for place, (severity, said) in LISTS.items():
+        for place in LISTS:
             for condition in getattr(reading, place):
                 key = f"{place}/{condition}"
                 now.add(key)
-                if key not in self._conditions:
-                    yield self._told.event(
-                        "condition",
-                        f"{said}: {_words(condition)}{_measured(condition, reading)}.",
-                        _severity(condition, severity),
-                        key=key,
-                        time=time,
-                        data={"list": place, "condition": str(condition)},
-                    )
+                if key not in self._conditions or self._told.carried(key) is not None:
+                    yield self._begun(condition, place, key, reading, time)
                 self._conditions[key] = time
         if reading.conditions_known:
-            for key in self._conditions.keys() - now:
+            carried = {e.key for e in self._told.all_carried() if e.what == "condition"}
+            for key in sorted((self._conditions.keys() | carried) - now):
                 yield self._ended(key, time)
 
+    def _begun(
+        self, condition: Condition, place: str, key: str, reading: Reading, time: datetime
+    ) -> PackEvent:
+        """It begins, or goes on after a restart."""
+        data = condition_data(condition, place, reading, self._settings)
+        measured = f" ({data['measured']})" if "measured" in data else ""
+        return self._told.event(
+            "condition",
+            f"{LISTS[place][1]}: {words_of(condition)}{measured}.",
+            severity_of(condition, place),
+            key=key,
+            time=time,
+            data=data,
+        )
+
     def _ended(self, key: str, time: datetime) -> PackEvent:
-        seen = self._conditions.pop(key)
+        seen = self._conditions.pop(key, time)
         place, _, name = key.partition("/")
+        carried = self._told.carried(key) is not None
         event = self._told.event(
             "condition",
-            f"It is over: {_words(name)}.",
+            f"It was over when bmslink looked again after a restart: {words_of(name)}."
+            if carried
+            else f"It is over: {words_of(name)}.",
             key=key,
             over=True,
             time=time,
             data={"list": place, "condition": name},
         )
-        return event if time - seen <= _LOOKED else event.over(time, seen, known=False)
+        if carried or time - seen <= _LOOKED:
+            return event
+        told = replace(event, data={**event.data, SEEN_OVER: plain(time)})
+        return told.over(time, seen, known=False)
+
+    def _forgotten(self, clock: float, time: datetime) -> Iterator[PackEvent]:
+        """What nobody has spoken of since a restart."""
+        if self._began is None:
+            self._began = clock
+        if clock - self._began < _FORGOTTEN:
+            return
+        for event in self._told.all_carried():
+            text = "After a restart nothing says that it lasts."
+            yield self._told.event(
+                event.what, text, key=event.key, over=True, time=time, data=event.data
+            )
 
     def _moved_switches(
         self, reading: Reading, clock: float, time: datetime
@@ -134,6 +175,8 @@ class PackWatch:
         for name in LIMITS:
             reason = getattr(decision.limits, name).reasons[0].policy
             policy = "" if reason in _UNBOUND else reason
+            if self._told.carried(f"limit/{name}") is not None:
+                yield from self._bound_before(name, policy, decision, time)
             if reason == "recovery":
                 policy = self._bound.get(name, "")
             if policy == self._bound.get(name, ""):
@@ -141,6 +184,16 @@ class PackWatch:
             elif self._binding.get(name, ("",))[0] != policy or name not in self._binding:
                 self._binding[name] = (policy, clock, time)
         yield from self._bound_limits(clock, time)
+
+    def _bound_before(
+        self, name: str, policy: str, decision: Decision, time: datetime
+    ) -> Iterator[PackEvent]:
+        """What bound a limit before a restart: it goes on, or something else is said later."""
+        for event in self._told.all_carried():
+            if event.key == f"limit/{name}":
+                before = self._bound[name] = str(event.data.get("policy") or "")
+                if policy == before:
+                    yield self._bound_event(name, policy, decision, time)
 
     def _bound_limits(self, clock: float, time: datetime) -> Iterator[PackEvent]:
         """What binds a limit, once it has done so for a while."""
@@ -182,37 +235,3 @@ class PackWatch:
 
 
 _COMMANDS = ("change", "acting")
-
-
-def _severity(condition: Condition, usual: EventSeverity) -> EventSeverity:
-    if condition in _HARMLESS:
-        return EventSeverity.INFO
-    return EventSeverity.CRITICAL if condition in _WORST else usual
-
-
-def _words(condition: str) -> str:
-    if condition == Condition.OTHER:
-        return "something that bmslink has no name for"
-    return condition.replace("_", " ")
-
-
-def _measured(condition: Condition, reading: Reading) -> str:
-    """The value that such a condition is about, where there is one."""
-    name = str(condition)
-    if name.startswith("cell_overvoltage"):
-        return _value("the highest cell has", reading.max_cell_voltage, "V")
-    if name.startswith("cell_undervoltage"):
-        return _value("the lowest cell has", reading.min_cell_voltage, "V")
-    if name == "cell_delta":
-        return _value("the cells differ by", reading.cell_delta, "V")
-    if name.startswith("pack_") or name == "fully_charged":
-        return _value("the pack has", reading.voltage, "V")
-    if name.endswith("overcurrent"):
-        return _value("the current is", reading.current, "A")
-    if name.startswith("soc"):
-        return _value("the charge is", reading.soc, "%")
-    return ""
-
-
-def _value(words: str, value: float | None, unit: str) -> str:
-    return "" if value is None else f" ({words} {value:g} {unit})"

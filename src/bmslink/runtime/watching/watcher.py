@@ -17,6 +17,7 @@ from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.feed import Feed, FeedItem, Subscription
 from bmslink.runtime.watching.energy import EnergyTotals, longest_step
 from bmslink.runtime.watching.watch import PackWatch
+from bmslink.runtime.watching.wording import Settings
 
 __all__ = ["Watcher"]
 
@@ -25,22 +26,32 @@ _log = logging.getLogger(__name__)
 _ROOM = 8192
 """Items that may wait: some seconds of a thousand packs."""
 _REPLACED = "replaced"
+_PATIENCE = 2.0
+"""s to learn what lasted before a restart; what is learnt later is told later."""
 
 
 class Watcher:
     """Watches all packs of a service, by their names."""
 
-    def __init__(self, feed: Feed, interval: Callable[[str], float]) -> None:
-        """`interval`: s between two readings of a pack of this name."""
+    def __init__(
+        self,
+        feed: Feed,
+        interval: Callable[[str], float],
+        settings: Callable[[str], Settings] = lambda name: {},
+    ) -> None:
+        """`interval`: s between two readings of a pack of this name; `settings`: what is known of
+        the settings of its board."""
         self._feed = feed
         self._interval = interval
+        self._settings = settings
         self._watches: dict[str, PackWatch] = {}
         self._replaced: set[str] = set()
 
     def watch(self, name: str) -> PackWatch:
         """What is known of a pack; its counters survive a reload."""
         if name not in self._watches:
-            self._watches[name] = PackWatch(name)
+            lasting, settings = self._feed.lasting.of(name), partial(self._settings, name)
+            self._watches[name] = PackWatch(name, lasting, settings)
         found = self._watches[name]
         found.meter.longest = longest_step(self._interval(name))
         return found
@@ -70,6 +81,7 @@ class Watcher:
     async def run(self, news: Subscription) -> None:
         """Listen until the feed is closed. A mistake with one item ends nothing."""
         with news:
+            await self._feed.lasting.known(_PATIENCE)
             async for item in news:
                 with contained(partial(_mistaken, item.pack)):
                     for event in [*self._follows(item)] if item.pack else ():

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from bmslink.errors import TargetError, UsageError
 from bmslink.model import Reading
+from bmslink.moments import iso
 
 __all__ = ["Kind", "Row", "Value", "from_row", "kind_of", "ordered", "require_ours", "to_row"]
 
@@ -83,8 +84,7 @@ def to_row(reading: Reading) -> Row:
     """A reading as a row; times always with microseconds, so that text sorts and parses alike."""
     row: Row = {**reading.to_row()}
     if reading.time is not None:
-        moment = reading.time.astimezone(UTC).isoformat(timespec="microseconds")
-        row["time"] = moment.replace("+00:00", "Z")
+        row["time"] = iso(reading.time.astimezone(UTC))
     row["cell_count"] = len(reading.cell_voltages)
     row["missing_probes"] = " ".join(n for n, v in reading.temperatures.items() if v is None)
     sign = reading.raw.get("current_sign")
@@ -108,7 +108,7 @@ def from_row(row: Mapping[str, Any]) -> Reading:
         if name in values:
             values[name] = [int(w) if w.isdecimal() else w for w in str(values[name]).split()]
     if isinstance(values.get("time"), datetime):
-        values["time"] = values["time"].astimezone(UTC).isoformat()
+        values["time"] = iso(values["time"].astimezone(UTC))
     count = int(values.pop("cell_count", 0) or 0)
     if not 0 <= count <= _MOST_CELLS:
         raise UsageError(f"This is no reading: {count} cells.")

@@ -56,10 +56,12 @@ class WatchedPack:
     target: str
     interval: float = 1.0
     """s between two readings."""
+    beat: float = 0.0
+    """The same, of the service that reads it; 0 where none does."""
     identity: Identity | None = None
     reading: Reading | None = None
     received: float | None = None
-    """When the reading came."""
+    """When the reading was taken, as far as is known."""
     error: str = ""
     """Why the latest try gave none."""
     link_lost: bool = False
@@ -94,12 +96,12 @@ class WatchedPack:
 
     # ------------------------------------------------------------------------------ what comes in
 
-    def take(self, reading: Reading, now: float, clock: datetime) -> None:
-        """A reading came."""
+    def take(self, reading: Reading, now: float, clock: datetime, old: float = 0.0) -> None:
+        """A reading came, which is `old` s old already."""
         if self.error:
             self._note("link_back", "It answers again.", clock)
         self._compare(reading, clock)
-        self.reading, self.received, self.error, self.link_lost = reading, now, "", False
+        self.reading, self.received, self.error, self.link_lost = reading, now - old, "", False
         self.history.add(now, reading)
         self._began = True
 
@@ -219,7 +221,7 @@ class WatchedPack:
             return "lost" if self.link_lost else "silent"
         if self.reading is None:
             return "waiting"
-        return "late" if self.age(now) > 3 * self.interval + 2 else "live"
+        return "late" if self.age(now) > 3 * max(self.interval, self.beat) + 2 else "live"
 
     def wrong(self) -> Iterator[ConditionSeen]:
         """What is wrong, worst first; to be full is nothing wrong."""

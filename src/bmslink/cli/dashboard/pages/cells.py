@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from rich.text import Text
 
 from bmslink.cli.dashboard.model.bounds import CellBound
+from bmslink.cli.dashboard.model.wires import known_wires, outliers
 from bmslink.cli.render import text as t
 from bmslink.cli.render.text import Glyphs
 from bmslink.model import Reading
@@ -23,6 +24,8 @@ _TEXT = 17
 """Columns before the bar: number, voltage, deviation, marks."""
 _LEAST = 5
 """Columns of a bar, at least."""
+_WIRE = 7
+"""Columns behind the bar: the resistance of the wire, and a mark where it stands out."""
 _APART = 2
 
 
@@ -48,12 +51,14 @@ def bars(
     if not known:
         yield Text("no cell voltage is known", "dim")
         return
-    most = max(1, (width + _APART) // (_TEXT + _LEAST + _APART))
+    wires = _wires(reading) if width >= _TEXT + _LEAST + _WIRE else {}
+    beside = _WIRE if wires else 0
+    most = max(1, (width + _APART) // (_TEXT + _LEAST + beside + _APART))
     columns = min(most, max(1, math.ceil(len(cells) / max(1, rows - 1))))
     lines = math.ceil(len(cells) / columns)
     room = (width - _APART * (columns - 1)) // columns
     mean, scale = sum(known) / len(known), scale_of(reading)
-    bar = max(0, room - _TEXT)
+    bar = max(0, room - _TEXT - beside)
     bar -= 1 - bar % 2  # there is a middle
     marks = _marks(bounds, mean, scale, bar)
     head = f"bars: {1000 * scale:g} mV to either side of the mean {mean:.4f} V"
@@ -67,8 +72,21 @@ def bars(
             if column:
                 text.append(" " * _APART)
             text.append_text(_cell(n, reading, mean, scale, bar, marks, bounds, g))
-            text.append(" " * max(0, (column + 1) * room + column * _APART - text.cell_len))
+            end = (column + 1) * room + column * _APART
+            text.append(" " * max(0, end - beside - text.cell_len))
+            text.append_text(wires.get(n, Text(" " * beside)))
         yield text
+
+
+def _wires(reading: Reading) -> dict[int, Text]:
+    """What is behind the bar of each cell."""
+    known, far = known_wires(reading), outliers(reading)
+    found = {}
+    for n, ohm in known.items():
+        shown = f"{ohm:.3f}" if 0 <= ohm < 9.9995 else f"{ohm:.4g}"[:5]
+        found[n] = Text(f"{shown:>{_WIRE - 1}}", "bold yellow not dim" if n in far else "dim")
+        found[n].append("!" if n in far else " ")
+    return found
 
 
 def _marks(bounds: Sequence[CellBound], mean: float, scale: float, bar: int) -> dict[int, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from rich.cells import cell_len, chop_cells
 from rich.style import Style
 from rich.text import Text
 
@@ -34,15 +35,19 @@ def wrapped(sentence: str, width: int, style: str = "", indent: int = 0) -> list
     longer than a line, as a target may be, is broken."""
     lines, line, room = [], "", max(1, width)
     longest = room - min(indent, room - 1)
-    words = t.clean(sentence).split()
-    pieces = (word[n : n + longest] for word in words for n in range(0, len(word), longest))
+    pieces = (piece for word in t.clean(sentence).split() for piece in _pieces(word, longest))
     for word in pieces:
-        if line.strip() and len(line) + 1 + len(word) > room:
+        if line.strip() and cell_len(line) + 1 + cell_len(word) > room:
             lines.append(line)
             line = " " * min(indent, room - 1) + word
         else:
             line = f"{line} {word}" if line.strip() else line + word
     return [Text(text, style) for text in [*lines, line]]
+
+
+def _pieces(word: str, longest: int) -> Iterable[str]:
+    """A word, broken where it is longer than a line."""
+    return [word] if cell_len(word) <= longest else chop_cells(word, longest)
 
 
 def labelled(label: str, value: Text) -> Text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from bmslink.cli.dashboard.model.bank import BankSums
@@ -94,7 +95,7 @@ def _between(pair: tuple[float, float] | None, digits: int, unit: str, g: Glyphs
 
 def _widths(packs: Sequence[WatchedPack], width: int) -> tuple[int, bool]:
     """Columns of a name, and whether there is room for temperatures."""
-    longest = max((len(t.clean(p.name)) for p in packs), default=_NAME[0])
+    longest = max((cell_len(t.clean(p.name)) for p in packs), default=_NAME[0])
     warm = width >= _WIDE
     room = width - _SMALL - 22 - warm * sum(w for _, w in _WARM)
     return max(_NAME[0], min(longest, room, _NAME[1] + max(0, width - _WIDE))), warm
@@ -137,7 +138,7 @@ def row(
     sign, style = SIGNS[level]
     old = pack.freshness(now) != "live" or paused
     text = Text(">" if chosen else " ").append(sign, style)
-    text.append(f"{_name(pack, name, g):<{name}} ", "bold" if chosen else "none")
+    text.append(f"{t.padded(_name(pack, name, g), name)} ", "bold" if chosen else "none")
     for value, columns in _numbers(pack, g):
         shade = "dim" if old else t.soc_style(_soc(pack)) if value.endswith("%") else "none"
         text.append(f"{value:>{columns}}", shade)
@@ -158,7 +159,7 @@ def row(
             Text("   ").append_text(line) for line in wrapped(pack.remark, width - 3, "magenta")
         ]
     if chosen:
-        found = [Text(f"{line.plain:<{width}}", f"{style} reverse") for line in found]
+        found = [Text(t.padded(line.plain, width), f"{style} reverse") for line in found]
     return [duty(line, {"pack": id(pack)}) for line in found]
 
 

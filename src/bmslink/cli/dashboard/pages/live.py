@@ -10,6 +10,7 @@ from rich.text import Text
 from bmslink.cli.dashboard.model.bank import time_left
 from bmslink.cli.dashboard.model.bounds import CellBound, nearest
 from bmslink.cli.dashboard.model.pack import ConditionSeen, WatchedPack
+from bmslink.cli.dashboard.model.wires import known_wires, outliers
 from bmslink.cli.dashboard.model.words import meaning, short
 from bmslink.cli.dashboard.pages.cells import bars
 from bmslink.cli.dashboard.pages.fit import flowing, labelled, wrapped
@@ -67,7 +68,10 @@ def live_lines(
     rest = [*_after_cells(pack, reading, bounds, width, g)]
     top = [_pack_line(pack, reading, now, g), _soc_line(reading, width, g)]
     room = height - len(lines) - len(top) - len(rest)
-    body = [*top, *lines, *bars(reading, bounds, width, room, g), *rest]
+    cells = [*bars(reading, bounds, width, room, g)]
+    if len(cells) > room and pack.off():  # the line that says it is below the screen
+        lines += wrapped(f"o {', '.join(pack.off())}", width, "bold yellow", 3)
+    body = [*top, *lines, *cells, *rest]
     if pack.freshness(now) != "live":  # an old value looks old, also where there is no colour
         body = [Text(line.plain, "dim") if line not in lines else line for line in body]
         body[0] = Text("last known ", "dim").append_text(body[0])
@@ -140,13 +144,14 @@ def _after_cells(
             way = "to" if far > 0 else "beyond"
             items.append(f"{1000 * abs(far):.0f} mV {way} {bound.title} ({bound.mark})")
         yield from flowing("cells", [Text(item) for item in items], width)
+    else:
+        yield labelled("cells", Text(f"{g.none} (the board gives no cell voltages)"))
     yield labelled("balancing", Text(t.balancing(reading, g)))
-    yield from _wires(reading, width)
+    states = [*_headed("switches", t.switches(reading)), *_headed("FETs", t.fets(reading))]
+    yield from flowing("switched", states or [Text(g.none)], width)
     if reading.temperatures:
         yield from flowing("temperature", t.temperatures(reading, g), width)
-    states = [Text("switches", "dim"), *t.switches(reading)] if t.switches(reading) else []
-    states += [Text("FETs", "dim"), *t.fets(reading)] if t.fets(reading) else []
-    yield from flowing("switched", states or [Text(g.none)], width)
+    yield from _wires(reading, width)
     full = f"alarms/{Condition.FULLY_CHARGED}" in pack.conditions
     if not any(pack.wrong()):
         none = Text("none", "green") if reading.conditions_known else Text(f"{g.none} (unknown)")
@@ -156,19 +161,28 @@ def _after_cells(
         yield labelled("life", Text(life))
 
 
+def _headed(title: str, items: list[Text]) -> list[Text]:
+    """What they are is said with the first of them, on whichever line that is."""
+    return [Text(f"{title} ", "dim").append_text(items[0]), *items[1:]] if items else []
+
+
 def _of(cell: int | None) -> str:
     return "" if cell is None else f" (cell {cell})"
 
 
-def _wires(reading: Reading, width: int) -> Iterator[Text]:
-    """The balance wires: the lowest and the highest, and each where there is room."""
-    found = reading.cell_resistances
-    known = [(v, n) for n, v in enumerate(found or (), 1) if v is not None]
+def _wires(reading: Reading, width: int) -> list[Text]:
+    """The balance wires: the lowest, the highest, and those that stand out; each is beside its
+    bar."""
+    known = known_wires(reading)
     if not known:
-        return
-    (low, a), (high, b) = min(known), max(known)
-    items = [Text(f"{low:.3f} (cell {a}) to {high:.3f} ohm (cell {b})")]
-    yield from flowing("wires", items, width)
+        return []
+    low, high = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
+    items = [f"{known[low]:.3f} (cell {low}) to {known[high]:.3f} ohm (cell {high})"]
+    far = sorted(outliers(reading))
+    if far:
+        cells = f"cell{'s' * (len(far) > 1)} {', '.join(map(str, far))}"
+        items.append(f"! {cells} far above the others: look at the contact")
+    return flowing("wires", [Text(item, "bold yellow" * (item[0] == "!")) for item in items], width)
 
 
 def limit_lines(pack: WatchedPack, width: int) -> Iterator[Text]:

@@ -17,6 +17,7 @@ from bmslink.cli.dashboard.watching.recording import Recorded
 from bmslink.cli.dashboard.watching.served import ServedNews
 from bmslink.cli.dashboard.watching.shadow import ShadowPolicies
 from bmslink.config.identity.known_as import identify_as, pack_of
+from bmslink.config.switching.acting import may_run
 from bmslink.errors import (
     BmsError,
     LinkClosed,
@@ -40,6 +41,13 @@ MakeBoard = Callable[[Endpoint], Board]
 _log = logging.getLogger(__name__)
 _HOPELESS = (PortBusy, PortDenied, PortNotFound)
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+_TICK = 0.05
+_OLDEST = 3600.0
+"""s that a reading of the service may be old; clocks jump."""
+_BETWEEN = 1.0
+"""s between two openings of a link that a person is waiting for."""
+_LOOK = 3.0
+"""s between two looks whether a service wants the line."""
 _WHO = 10.0
 """s between two questions who answers, where the link had only been quiet for a while."""
 
@@ -68,7 +76,15 @@ class PackFollower:
         self._asked_who = 0.0
         self._readings = 0
         self._opened = False
+        self._linked = False
+        """Whether its link was opened and not lost since."""
+        self._hurried = False
         self._held = False
+        self._looked = 0.0
+        self.changing = False
+        """Whether a setting is being changed from here."""
+        self.switching: list[str] = []
+        """What a person has switched off here and was not answered yet."""
 
     @property
     def board(self) -> Board | None:
@@ -87,9 +103,43 @@ class PackFollower:
         return self._board
 
     def hurry(self) -> None:
-        """Something changed for it: the next reading is due at once."""
-        self._due = 0.0
+        """Something changed for it: the next reading, or opening, is due at once."""
+        self._due, self._hurried = 0.0, True
         self._wake.set()
+
+    def reachable(self) -> Board | None:
+        """The board, where something may still be sent to it, whatever the screen says."""
+        board = self._board
+        if board is None or isinstance(board, ServedBoard):
+            return board
+        with suppress(LinkClosed):
+            board.link.alive()
+            return board if board.opened else None
+        return None
+
+    async def by_a_run(self) -> Board | None:
+        """A board through which a `control run` is asked, where one has the line; it is not open
+        here."""
+        if not may_run():
+            return None
+        from bmslink.runtime.acting.mailbox import run_at
+
+        found = await asyncio.to_thread(run_at, self.endpoint)
+        return None if found is None else self._make(self.endpoint)
+
+    async def reopened(self, within: float) -> Board | None:
+        """The board with a link that was opened anew, tried at once and every second; `None` where
+        there is none in so many seconds."""
+        loop = asyncio.get_running_loop()
+        until, due = loop.time() + within, 0.0
+        while (now := loop.time()) < until:
+            if now >= due:
+                self.hurry()
+                due = now + _BETWEEN
+            await asyncio.sleep(_TICK)
+            if self._linked and (board := self.reachable()) is not None:
+                return board
+        return None
 
     def hold(self, held: bool) -> None:
         """A recording stands still while the screen does, and goes on from there."""
@@ -119,7 +169,15 @@ class PackFollower:
                 await self._until_turned()
                 continue
             pause = _FIRST_PAUSE if self._readings > before + 1 else pause * 2
-            await asyncio.sleep(min(pause, _LONGEST_PAUSE))
+            await self._pause(min(pause, _LONGEST_PAUSE))
+
+    async def _pause(self, seconds: float) -> None:
+        """Before the next board; a person may cut it short."""
+        self._wake.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0 if self._hurried else seconds):
+                await self._wake.wait()
+        self._due = 0.0
 
     def _trouble(self, error: BaseException) -> None:
         if isinstance(error, BmsError):
@@ -143,23 +201,26 @@ class PackFollower:
         board = self._board = self._make(endpoint)
         news = ServedNews(board, self.pack) if isinstance(board, ServedBoard) else None
         self.service = news
-        self.pack.through = "" if news is None else news.through
+        self._through(news)
         items = readings(board, interval=0.0, greet=self._greet, patient=True, sleep=self._sleep)
         try:
             async with aclosing(items) as coming:
                 async for item in coming:
                     if isinstance(item, Trouble):
+                        self._linked = self._linked and not item.lost
                         self._fail(item.error, lost=item.lost)
                         if item.lost and self._moved(board):
                             return
                     else:
                         await self._take(board, item)
+                        if self._gives_way(board):
+                            return
                     if news is not None:
                         await news.look()
                     if self.recorded is not None and self.recorded.turned:
                         return
         finally:
-            self._opened, self._board = False, None
+            self._opened, self._linked, self._board = False, False, None
             with suppress(BmsError, OSError):
                 await board.close()
 
@@ -169,6 +230,25 @@ class PackFollower:
             return (registry.find(self.endpoint) is not None) is not isinstance(board, ServedBoard)
         return False
 
+    def _gives_way(self, board: Board) -> bool:
+        """Whether a service wants the line that is open here: it protects the pack, and gives the
+        values to all. Nothing that a person does is cut off for it."""
+        now = asyncio.get_running_loop().time()
+        busy = self.changing or self.switching or isinstance(board, ServedBoard)
+        if busy or self.recorded is not None or now - self._looked < _LOOK:
+            return False
+        self._looked = now
+        return self._moved(board)
+
+    def _through(self, news: ServedNews | None) -> None:
+        """Who is asked from now on; said where that changed."""
+        pack, was = self.pack, self.pack.through
+        pack.through, pack.beat = "" if news is None else news.through, 0.0
+        if self._readings and was != pack.through:
+            how = f"through {pack.through}" if pack.through else "directly: no service has it now"
+            pack.tell("service", f"It is read {how}.", _clock())
+            self.policies.begin_anew()
+
     async def _sleep(self, wait: float) -> None:
         """Until the next reading is due: sooner where a person hurries, and not while a recording
         is held."""
@@ -177,6 +257,8 @@ class PackFollower:
         while True:
             now = loop.time()
             left = max(self._due, begun + wait) - now
+            if self._hurried and not self._held:
+                break
             if self.recorded is not None and self.recorded.turned:
                 break
             if left <= 0 and not self._held:
@@ -185,10 +267,11 @@ class PackFollower:
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if self._held else left):
                     await self._wake.wait()
+        self._hurried = False
         self._due = max(self._due, loop.time() - self.pack.interval) + self.pack.interval
 
     async def _greet(self, board: Board) -> None:
-        self._opened, self.hopeless = True, None
+        self._opened, self._linked, self.hopeless = True, True, None
         self.raw.follow(board)
         if self.recorded is None:  # a recording holds what was asked then; more would skip answers
             await self._who(board)
@@ -214,7 +297,11 @@ class PackFollower:
             await self._who(board)
         self.hopeless = None
         self._readings += 1
-        self.pack.take(reading, now, _clock())
+        clock = _clock()
+        old = 0.0
+        if isinstance(board, ServedBoard) and reading.time is not None:  # it may be of before
+            old = max(0.0, min((clock - reading.time).total_seconds(), _OLDEST))
+        self.pack.take(reading, now, clock, old)
         self.pack.link = _counters(board) or self.pack.link
         if self.recorded is not None:
             self.pack.recording = self.recorded.look(board)

@@ -17,7 +17,7 @@ class Recorded:
         self._endpoint = endpoint
         self._speed = endpoint.number("speed", 1.0) or 1.0
         self._here = endpoint.number("from", 0.0) or 0.0
-        self._length = 0.0
+        self._length: float | None = None
         self.turned = False
         """A person turned it, and it has to be opened anew."""
 
@@ -31,11 +31,12 @@ class Recorded:
         transport = _replay(board)
         if transport is not None and not self.turned:
             self._here, self._length = transport.position
-        return self._here, self._length, self._speed
+        return self._here, self._length or 0.0, self._speed
 
     def turn(self, *, by: float = 0.0, speed: float | None = None) -> None:
         """Go on so many seconds later or earlier, or at another speed."""
-        self._here = max(0.0, min(self._here + by, self._length or self._here + by))
+        end = self._here + by if self._length is None else self._length
+        self._here = max(0.0, min(self._here + by, end))
         self._speed = speed or self._speed
         self.turned = True
 

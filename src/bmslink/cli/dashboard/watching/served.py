@@ -87,6 +87,8 @@ class ServedNews:
         pack = self._pack
         limits, health = found.get("limits"), found.get("health")
         pack.limits = limits if isinstance(limits, dict) else {}
+        beat = found.get("interval")
+        pack.beat = float(beat) if isinstance(beat, int | float) else 0.0
         policies = found.get("policies")
         if isinstance(policies, dict):
             how = "in shadow" if found.get("shadow") else "acting"

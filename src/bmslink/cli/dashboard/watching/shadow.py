@@ -35,6 +35,7 @@ class ShadowPolicies:
         self._policies: PolicySet | None = None
         self._engine: Engine | None = None
         self._settings: object = None
+        self._said = ""
         self.bounds: list[CellBound] = []
         """Where they act on a cell."""
 
@@ -48,9 +49,15 @@ class ShadowPolicies:
         try:
             self._policies = load_policies(path)
         except BmsError as error:
-            self._pack.policies = str(error)
+            self._said = str(error)
         else:
-            self._pack.policies = f"{path}, in shadow, judged here: nothing acts"
+            self._said = f"{path}, in shadow, judged here: nothing acts"
+        self._pack.policies = self._said
+
+    def begin_anew(self) -> None:
+        """Who judges the pack changed: nothing of what the other one decided holds."""
+        self.forget()
+        self._pack.policies, self._pack.limits = self._said, {}
 
     def forget(self) -> None:
         """Another board answers: begin anew."""

@@ -4,15 +4,14 @@ which name of this machine."""
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 import secrets
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bmslink.errors import PortDenied, TargetError, TransportError
-from bmslink.storage.atomic import read_bounded, replace_file, require_regular
+from bmslink.errors import TargetError, TransportError
+from bmslink.storage.atomic import replace_file, require_regular
+from bmslink.storage.credentials import read_secret
 
 __all__ = ["Access", "ensure_token", "read_token"]
 
@@ -68,18 +67,15 @@ def ensure_token(path: Path) -> str:
 def read_token(path: Path) -> str:
     """The token in a file. No message repeats what is in it.
 
-    Raises `TransportError`, `PortDenied` for a file that others may read, `TargetError` for one
-    that holds no good token.
+    Raises `TransportError`, and `TargetError` for a file that others may read and for one that
+    holds no good token.
     """
     try:
-        text = read_bounded(path, _LONGEST, "token file").decode("ascii", "replace").strip()
-        mode = path.stat().st_mode
+        text = read_secret(path, _LONGEST, "a token").decode("ascii", "replace").strip()
     except OSError as exc:
         raise TransportError(
             f"The token file {path} cannot be read: {exc.strerror or exc}."
         ) from exc
-    if os.name == "posix" and mode & (stat.S_IRWXO | stat.S_IWGRP):
-        raise PortDenied(f"Others may read the token file {path}: `chmod 600` it.")
     if not _GOOD.fullmatch(text):
         raise TargetError(
             f"The token file {path} holds no token: 32 to 512 letters, digits and ._~+/=- are one."
