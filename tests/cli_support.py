@@ -60,11 +60,12 @@ class Cli:
     """Runs commands in this process: on virtual time where all that they talk to is simulated in
     this process too, so that nobody waits for the seconds that a proof takes."""
 
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
+    def __init__(self, capsys: pytest.CaptureFixture[str], *, alone: bool = False) -> None:
+        """`alone`: nothing outside this process answers, whatever packs are named."""
+        self._capsys, self._alone = capsys, alone
 
     def __call__(self, *argv: str) -> Result:
-        if _within(argv):
+        if self._alone or _within(argv):
             return self.hurried(*argv)
         code = main(argv)
         return Result(code, *self._capsys.readouterr())

@@ -17,11 +17,13 @@ import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
 from coverage import Coverage
 from hypothesis import HealthCheck, is_hypothesis_test, settings
+from typer.models import CommandInfo
 
 import counterparts
 from bmslink import protocols
@@ -42,22 +44,35 @@ uncounted: list[str] = ["collected"]
 """What was not counted since the functions of the protocols forgot their results."""
 
 THOROUGH = {
+    "test_acting_proofs.py",
+    "test_charge_and_discharge_control.py",
     "test_cli_control_try.py",
     "test_cli_monitor.py",
     "test_cli_simulate.py",
+    "test_clients.py",
     "test_config_resume.py",
     "test_config_undo.py",
     "test_control_backtest.py",
     "test_control_properties.py",
+    "test_explore_acting.py",
     "test_gatt.py",
     "test_hostile_text.py",
+    "test_lives.py",
     "test_mutants.py",
     "test_old_files.py",
+    "test_open_changes.py",
     "test_ordinary_life.py",
+    "test_overload_and_short_circuit_memory.py",
     "test_pack.py",
+    "test_presets_apply.py",
     "test_progress.py",
+    "test_rows.py",
     "test_sim_bus.py",
+    "test_slow_set.py",
     "test_startup.py",
+    "test_temperature.py",
+    "test_threshold_hours.py",
+    "test_verify.py",
     "test_wholefile.py",
 }
 """The dearest files whose tests are each quick: `make check` leaves them out, beside those that are
@@ -78,6 +93,7 @@ def pytest_collection() -> Generator[None, object, object]:
             return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(20_000, 10, 10)  # tests leave little: looking every 700 objects is dear
         gc.enable()
 
 
@@ -174,14 +190,6 @@ def writing_guard(tmp_path_factory: pytest.TempPathFactory) -> WritingGuard:
     return guard
 
 
-@pytest.fixture(autouse=True)
-def writes_only_below_tmp_path(writing_guard: WritingGuard) -> Iterator[None]:
-    """A test that writes anywhere else fails: it would change the files of whoever runs it."""
-    writing_guard.take()
-    yield
-    assert not (strays := writing_guard.take()), f"written outside tmp_path: {strays}"
-
-
 @pytest.fixture(scope="session", autouse=True)
 def nobody_pulls_the_plug(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Nothing waits for the disk in this process; commands in processes of their own do."""
@@ -196,8 +204,20 @@ def nobody_pulls_the_plug(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def typer_looks_once() -> Iterator[None]:
     """Typer looks at all parameters of a command anew for every command line, which is most of what
     one costs in this process. Of one function it finds the same; a process of its own begins anew.
+    Nor are the commands made again that a command line does not call.
     """
     remember = functools.lru_cache(maxsize=1000)
+    make = typer.main.get_command_from_info
+    made: dict[object, Any] = {}
+
+    def make_once(command_info: CommandInfo, **more: Any) -> Any:
+        if command_info.callback is not app._not_loaded:
+            return make(command_info, **more)
+        key = (command_info.name, command_info.short_help, *more.items())
+        if key not in made:
+            made[key] = make(command_info, **more)
+        return made[key]
+
     with pytest.MonkeyPatch.context() as patch:
         for module, name in (
             (typer.main, "get_params_from_function"),
@@ -205,35 +225,60 @@ def typer_looks_once() -> Iterator[None]:
             (app, "with_common_options"),
         ):
             patch.setattr(module, name, remember(getattr(module, name)))
+        patch.setattr(typer.main, "get_command_from_info", make_once)
         yield
 
 
 @pytest.fixture(autouse=True)
-def home_of_the_test(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, nobody_pulls_the_plug: Path
-) -> None:
+def apart(
+    request: pytest.FixtureRequest, writing_guard: WritingGuard, nobody_pulls_the_plug: Path
+) -> Iterator[None]:
+    """A test sees nothing of whoever runs it, and leaves nothing behind but below its `tmp_path`.
+    One fixture for all of that: pytest takes longer to set one up than it takes itself."""
+    writing_guard.take()
+    with _home(request, nobody_pulls_the_plug), _log_as_before():
+        yield
+    assert not (strays := writing_guard.take()), f"written outside tmp_path: {strays}"
+
+
+@contextlib.contextmanager
+def _home(request: pytest.FixtureRequest, homes: Path) -> Iterator[None]:
     """The packs that whoever runs the tests has named must not change them, and no test writes into
     his journal. Only a test that asks for a folder gets one made."""
+    folder = tempfile.tempdir
     if "tmp_path" in request.fixturenames:
         home: Path = request.getfixturevalue("tmp_path")
-        monkeypatch.setattr(tempfile, "tempdir", str(home))
+        tempfile.tempdir = str(home)
     else:
-        home = nobody_pulls_the_plug / str(next(_NUMBERS))
-    monkeypatch.setenv("BMSLINK_CONFIG", str(home / "no-such-folder" / "bmslink.toml"))
-    monkeypatch.setenv("BMSLINK_JOURNAL", str(home / "journal"))
-    # a service that runs on this machine owns none of the packs of a test
-    monkeypatch.setenv("BMSLINK_RUNTIME", str(home / "runtime"))
-    monkeypatch.setenv("BMSLINK_STATE", str(home / "state"))
+        home = homes / str(next(_NUMBERS))
+    own = {
+        "BMSLINK_CONFIG": home / "no-such-folder" / "bmslink.toml",
+        "BMSLINK_JOURNAL": home / "journal",
+        # a service that runs on this machine owns none of the packs of a test
+        "BMSLINK_RUNTIME": home / "runtime",
+        "BMSLINK_STATE": home / "state",
+    }
+    before = {name: os.environ[name] for name in own if name in os.environ}
+    os.environ.update({name: str(place) for name, place in own.items()})
+    try:
+        yield
+    finally:
+        tempfile.tempdir = folder
+        for name in own:
+            os.environ.pop(name, None)
+        os.environ.update(before)
 
 
-@pytest.fixture(autouse=True)
-def log_as_before() -> Iterator[None]:
+@contextlib.contextmanager
+def _log_as_before() -> Iterator[None]:
     """A command that ran in this process takes the log for itself, which the next test may read."""
     log = logging.getLogger("bmslink")
     level, propagate, handlers, last = log.level, log.propagate, log.handlers[:], logging.lastResort
-    yield
-    log.setLevel(level)
-    log.propagate, log.handlers[:], logging.lastResort = propagate, handlers, last
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        log.propagate, log.handlers[:], logging.lastResort = propagate, handlers, last
 
 
 @pytest.fixture

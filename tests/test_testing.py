@@ -8,6 +8,7 @@ import threading
 import pytest
 
 import bmslink
+import bmslink.config.writer
 from bmslink.errors import LinkTimeout, TargetError
 from bmslink.protocols import DRIVERS
 from bmslink.testing import SimulatedPack
@@ -61,7 +62,9 @@ def test_a_line_that_fails_and_comes_back() -> None:
         assert device.read().voltage
 
 
-def test_a_verified_change_shows() -> None:
+def test_a_verified_change_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    # as in test_blocking.py: the thread's clock is the real one
+    monkeypatch.setattr(bmslink.config.writer, "_REST", 0.05)
     pack = SimulatedPack("jbd", cells=4)
     assert pack.settings["cell_ovp"] != 3.62
     with bmslink.blocking.connect(pack.target) as device:

@@ -78,6 +78,7 @@ def test_the_pack_in_trouble_is_the_first_line_and_what_has_no_room_is_said():
     assert re.search(r"\d more below: !! bank-12 CELL OVER-VOLTAGE, and 3 with trouble", told)
 
 
+@pytest.mark.slow
 def test_however_small_the_screen_the_worst_is_on_it():
     for count in (10, 30):
         packs = bank(count)

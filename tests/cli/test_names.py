@@ -34,7 +34,7 @@ def cli(
     )
     monkeypatch.setenv("TZ", "Asia/Kolkata")
     time.tzset()
-    yield Cli(capsys)
+    yield Cli(capsys, alone=True)
     monkeypatch.undo()
     time.tzset()
 

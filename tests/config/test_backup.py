@@ -90,7 +90,8 @@ def test_a_changed_byte_is_noticed_or_changes_nothing(tmp_path: Path, data: st.D
 
 def text_of(**changes: Any) -> str:
     """A backup with other contents and its old checksum."""
-    fields = {name: getattr(made(), name) for name in Backup.__struct_fields__}
+    whole = made()
+    fields = {name: getattr(whole, name) for name in Backup.__struct_fields__}
     return json.dumps({**fields, **changes})
 
 

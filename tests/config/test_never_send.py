@@ -237,8 +237,10 @@ def frames_for(name: str, image: dict[int, bytes], wanted: dict[str, Value]) -> 
 def test_no_setting_with_any_value(name: str) -> None:
     board = BOARDS[name]
     sent = 0
-    for row, filling in itertools.product(board.map.settings, FILLINGS):
-        image = {s.address: filling * s.layout.sizeof() for s in board.map.slots}
+    images = [
+        {s.address: filling * s.layout.sizeof() for s in board.map.slots} for filling in FILLINGS
+    ]
+    for row, image in itertools.product(board.map.settings, images):
         for value in choices_of(row):
             if not row.writable or board.map.read_only_reason:
                 with pytest.raises(SettingError):

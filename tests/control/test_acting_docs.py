@@ -26,7 +26,7 @@ def test_every_command_is_one(
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BMSLINK_CONFIG", str(tmp_path / "bmslink.toml"))
-    cli = Cli(capsys)
+    cli = Cli(capsys, alone=True)
     place = "sim://jk02?cells=4&load=0&gap=0"
     ran = []
     for words in _commands():

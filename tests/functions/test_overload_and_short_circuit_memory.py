@@ -8,6 +8,7 @@ import asyncio
 import pytest
 
 from acting_support import VENDORS, enforced
+from support import WHOLE_SWEEP
 
 
 @pytest.mark.parametrize("protocol", VENDORS)
@@ -22,6 +23,7 @@ async def test_an_overload_is_stopped_after_its_time(protocol: str) -> None:
         )
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("protocol", VENDORS)
 async def test_repeated_short_circuits_stay_off(protocol: str) -> None:
     async with enforced(protocol) as bench:
@@ -32,5 +34,6 @@ async def test_repeated_short_circuits_stay_off(protocol: str) -> None:
             await asyncio.sleep(20)
         await bench.until(lambda: "short_circuit_memory" in bench.switch("discharge")["holders"], 5)
         await bench.until(lambda: not bench.on("discharge"), 10)
-        await asyncio.sleep(1200)
+        # what is remembered for ten minutes is the same on every board: one of them outlasts it
+        await asyncio.sleep(1200 if WHOLE_SWEEP else 700 if protocol == "jbd" else 60)
         assert not bench.on("discharge"), "it waits for a person"

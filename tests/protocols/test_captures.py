@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,32 @@ from bmslink.link.capture import CaptureHeader, Piece, open_capture
 from bmslink.link.link import Framer
 from bmslink.protocols import DRIVERS, load_driver
 from bmslink.protocols.base import Options
+from support import about
 
 CAPTURES = goldens.captures()
-NAMES = [f"{p.parent.name}/{p.stem}" for p in CAPTURES]
-each_capture = pytest.mark.parametrize("path", CAPTURES, ids=NAMES)
 # without its request an answer of these is no frame; their own tests cut, glue and damage them
 EXCHANGES = ("daly-sinowealth",)
 ALONE = [p for p in CAPTURES if p.parent.name not in EXCHANGES]
-each_alone = pytest.mark.parametrize(
-    "path", ALONE, ids=[f"{p.parent.name}/{p.stem}" for p in ALONE]
-)
+
+
+def each_of(captures: list[Path]) -> Callable[[Callable[[Path], None]], Callable[[str], None]]:
+    """A test for each folder of captures, which says with which of them it failed."""
+
+    def tests(test: Callable[[Path], None]) -> Callable[[str], None]:
+        def with_all(folder: str) -> None:
+            for path in captures:
+                if path.parent.name == folder:
+                    with about(path):
+                        test(path)
+
+        with_all.__name__, with_all.__doc__ = test.__name__, test.__doc__
+        folders = sorted({path.parent.name for path in captures})
+        return pytest.mark.parametrize("folder", folders)(with_all)
+
+    return tests
+
+
+each_capture, each_alone = each_of(CAPTURES), each_of(ALONE)
 
 
 def opened(path: Path) -> tuple[CaptureHeader, list[Piece]]:

@@ -442,6 +442,7 @@ async def test_rules_about_balancing_alone_wear_out_no_flash_card(
         assert len([name for name in saves if name.startswith("policies")]) >= 9, "one in 10 s"
 
 
+@pytest.mark.slow
 async def test_a_restart_raises_no_limit_sooner_than_no_restart(tmp_path: Path) -> None:
     """Killed in the middle of a trip: what was withdrawn is withdrawn after the restart."""
     bench = Bench(plan_of("a", "jk02", policies=POLICIES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 
@@ -153,3 +154,18 @@ def test_rules_have_names_of_their_own_and_bands_do_not_overlap_into_ambiguity()
         assert band.uvp[1] < band.ovp[0]
     assert likely_chemistry(3.1) is None
     assert likely_chemistry(None) is None
+
+
+def test_lint_finds_what_review_calls_wrong() -> None:
+    dice, wrong = random.Random(12), 0
+    for _ in range(60):
+        kind = dice.choice([None, *CHEMISTRIES])
+        values: dict[str, float | bool | str | None] = {
+            key: dice.choice([value, value, value * dice.uniform(0.5, 1.5), None, math.nan])
+            for key, value in default_settings(CHEMISTRIES[kind or "lfp"], 16, 100).items()
+        }
+        cells = dice.choice([None, 4, 16])
+        judged = review(values, cells=cells, chemistry=kind)
+        assert lint(values, cells=cells, chemistry=kind) == [v for v in judged if v.passed is False]
+        wrong += sum(v.passed is False for v in judged)
+    assert wrong > 200

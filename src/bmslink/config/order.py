@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, SettingsSnapshot
-from bmslink.settings.rules import RULES, review
+from bmslink.settings.rules import RULES, lint
 from bmslink.settings.setting import Danger, Value
 
 __all__ = ["backwards", "in_order", "with_kept"]
@@ -33,11 +33,10 @@ def in_order(
     }
 
     def broken(values: Mapping[str, Value | None]) -> dict[str, str]:
-        verdicts = review(values, cells=cells, chemistry=chemistry)
         return {
             v.rule: v.sentence
-            for v in verdicts
-            if v.passed is False and v.severity == "error" and v.rule not in _COUNTED
+            for v in lint(values, cells=cells, chemistry=chemistry)
+            if v.severity == "error" and v.rule not in _COUNTED
         }
 
     allowed = broken(start).keys() | broken(end).keys()

@@ -33,7 +33,7 @@ from bmslink.config.restore import writable_part as writable_part
 from bmslink.model import Identity, Reading
 from bmslink.packs import NamedPack
 from bmslink.protocols.common.settings_map import RawSettings, SettingsSnapshot
-from bmslink.settings.rules import review
+from bmslink.settings.rules import lint
 from bmslink.settings.setting import SWITCHES, Value
 
 __all__ = ["Change", "Edit", "Plan", "changes_of", "make_plan", "writable_part"]
@@ -303,8 +303,8 @@ def make_plan(
     )
     standing = [
         f"A rule is broken already: {verdict.sentence}"
-        for verdict in review(after, cells=cells, chemistry=kind)
-        if verdict.passed is False and not keys & set(verdict.about)
+        for verdict in lint(after, cells=cells, chemistry=kind)
+        if not keys & set(verdict.about)
     ]
     by_slot = {change.slot: change for change in changes}
     checks = check_all(draft, waive)

@@ -158,36 +158,55 @@ def review(
 
     Without a `chemistry` its rules are not applicable; one that does not exist is a `TargetError`.
     """
+    facts = _facts(values, cells, chemistry)
+    return [_judge(rule, facts) for rule in RULES]
+
+
+def _facts(values: Mapping[str, Value | None], cells: int | None, chemistry: str | None) -> Facts:
     numbers = {
         key: float(value)
         for key, value in values.items()
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     }
     known = "" if chemistry is None else find_chemistry(chemistry).name
-    facts = Facts(numbers, cells or 0, known)
-    return [_judge(rule, facts) for rule in RULES]
+    return Facts(numbers, cells or 0, known)
 
 
 def _judge(rule: SettingRule, facts: Facts) -> RuleVerdict:
     passed, sentence = None, ""
-    if missing := [key for key in rule.keys if key not in facts.values]:
-        sentence = f"Not applicable: {', '.join(missing)} unknown."
-    elif rule.chemical and not facts.chemistry:
-        sentence = "Not applicable: the chemistry is unknown."
-    elif rule.counts and not facts.cells:
-        sentence = "Not applicable: the number of cells is unknown."
-    else:
+    if _applies(rule, facts):
         wrong = rule.judge(facts)
         passed, sentence = wrong is None, wrong or ""
+    else:
+        sentence = _unknown(rule, facts)
     about = rule.about or rule.keys
     return RuleVerdict(rule.name, passed, rule.severity, sentence, rule.keys, about, rule.chemical)
+
+
+def _applies(rule: SettingRule, facts: Facts) -> bool:
+    """Whether all is known that the rule asks for."""
+    for key in rule.keys:
+        if key not in facts.values:
+            return False
+    return bool((facts.chemistry or not rule.chemical) and (facts.cells or not rule.counts))
+
+
+def _unknown(rule: SettingRule, facts: Facts) -> str:
+    """Why a rule that does not apply says nothing."""
+    if missing := [key for key in rule.keys if key not in facts.values]:
+        return f"Not applicable: {', '.join(missing)} unknown."
+    if rule.chemical and not facts.chemistry:
+        return "Not applicable: the chemistry is unknown."
+    return "Not applicable: the number of cells is unknown."
 
 
 def lint(
     values: Mapping[str, Value | None], *, cells: int | None = None, chemistry: str | None = None
 ) -> list[RuleVerdict]:
     """What is wrong or unusual about these values, and nothing else."""
-    return [v for v in review(values, cells=cells, chemistry=chemistry) if v.passed is False]
+    facts = _facts(values, cells, chemistry)
+    broken = [rule for rule in RULES if _applies(rule, facts) and rule.judge(facts) is not None]
+    return [_judge(rule, facts) for rule in broken]
 
 
 def likely_chemistry(cell_ovp: Value | None) -> str | None:

@@ -27,6 +27,7 @@ from bmslink.control.decide.decision import Decision
 from bmslink.errors import BmsError, LinkClosed
 from bmslink.model import Switch
 from bmslink.testing import SimulatedPack
+from support import WHOLE_SWEEP
 
 DIALECTS = ("jk02", "jk04", "jk-modbus", "jk-nw", "jbd", "daly-a5", "daly-d2", "daly-p81")
 QUICK = ActingNumbers(after_start=10.0, min_off=20.0, enable_apart=20.0)
@@ -260,9 +261,10 @@ async def test_a_charger_that_disobeys_is_cut_off_in_time(protocol: str) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.parametrize("alternator", [False, True])
-async def test_two_hundred_trips_under_load(alternator: bool) -> None:
-    """At any current and at any moment between two polls."""
+async def test_many_trips_under_load(alternator: bool) -> None:
+    """At any current and at any moment between two polls: fifty, and in `make soak` two hundred."""
     dice = random.Random(7)
     often = msgspec.structs.replace(QUICK, enables_an_hour=10**6, writes_a_day=10**6)
     async with acting("daly-a5") as program:
@@ -270,7 +272,7 @@ async def test_two_hundred_trips_under_load(alternator: bool) -> None:
         program.mandate = msgspec.structs.replace(
             program.mandate, alternator=alternator, capacity=100.0
         )
-        for _ in range(200):
+        for _ in range(200 if WHOLE_SWEEP else 50):
             pack.set_soc(50.0)
             amps = dice.uniform(5.0, 90.0)
             if alternator:
@@ -283,4 +285,4 @@ async def test_two_hundred_trips_under_load(alternator: bool) -> None:
             assert not program.on
             assert await program.cycles(FREE, 12) == [True]
         assert pack.counters["load_dumps"] == 0
-        assert pack.counters["opened_under_load"] <= 2
+        assert pack.counters["opened_under_load"] <= (2 if WHOLE_SWEEP else 1)

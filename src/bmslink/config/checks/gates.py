@@ -17,7 +17,7 @@ from bmslink.config.checks.rating import check_rating
 from bmslink.settings.bands import STRICTER, looser
 from bmslink.settings.chemistry import CHEMISTRIES
 from bmslink.settings.plausibility import implausible
-from bmslink.settings.rules import RULES, RuleVerdict, review
+from bmslink.settings.rules import RULES, RuleVerdict, lint
 from bmslink.settings.setting import Danger, Evidence
 
 __all__ = ["check_all"]
@@ -149,14 +149,10 @@ def _limits(draft: Draft) -> Check:
 def _verdicts(draft: Draft, *, chemical: bool) -> list[RuleVerdict]:
     """What is wrong afterwards with what changes."""
     chemistry = draft.chemistry
-    found = review(
+    found = lint(
         draft.after, cells=cells_in_series(draft.identity, draft.reading), chemistry=chemistry
     )
-    return [
-        v
-        for v in found
-        if v.passed is False and v.chemical is chemical and set(v.about) & set(draft.keys)
-    ]
+    return [v for v in found if v.chemical is chemical and set(v.about) & set(draft.keys)]
 
 
 def _rules(draft: Draft) -> Check:

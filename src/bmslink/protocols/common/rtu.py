@@ -140,12 +140,11 @@ def _size(shape: Shape, length: int) -> int:
     return frame_layout(shape, length).sizeof()
 
 
-def _starts(
-    shapes: dict[int, tuple[Shape, ...]], units: Callable[[int], bool]
-) -> re.Pattern[bytes]:
+@lru_cache(maxsize=64)
+def _starts(functions: tuple[int, ...], units: Callable[[int], bool]) -> re.Pattern[bytes]:
     """Where a frame may begin: one of the units, and behind it one of the functions."""
     unit = b"".join(b"\\x%02x" % u for u in range(256) if units(u))
-    function = b"".join(b"\\x%02x" % f for f in shapes)
+    function = b"".join(b"\\x%02x" % f for f in functions)
     return re.compile(b"[%b](?:[%b]|\\Z)" % (unit, function))
 
 
@@ -176,7 +175,7 @@ class RTUFramer(Framer[RTUFrame]):
     ) -> None:
         super().__init__()
         self._shapes = shapes
-        self._start = _starts(shapes, units)
+        self._start = _starts(tuple(shapes), units)
         self._asked: RTUFrame | None = None
         self._in_doubt = False
         self._others: list[tuple[int, RTUFrame]] = []

@@ -154,7 +154,7 @@ class JBDResponder(Responder):
         return Answer(_READ_DELAY if reading else _WRITE_DELAY, self._framer.encode(answer))
 
     def _count_trips(self) -> None:
-        now = frozenset(self.pack.truth().protections)
+        now = frozenset(self.pack.protections())
         for condition in now - self._board.tripped:
             if condition in self._board.counts:
                 self._board.counts[condition] = min(self._board.counts[condition] + 1, 0xFFFF)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
 from bmslink.errors import TargetError
 from bmslink.link.link import Drop
 from bmslink.model import Condition, Reading, Switch
-from bmslink.protocols.common.fields import build, parse
+from bmslink.protocols.common.fields import Layout, build, parse
 from bmslink.protocols.jk.jk02.framing import (
     ACK,
     CELLS,
@@ -211,7 +212,7 @@ class JK02Responder(JKStreamResponder):
 
     def _info(self) -> bytes:
         serial = self.serial_number(7).encode()
-        values = parse(DEVICE_INFO, bytes(PAYLOAD), "device info") | {
+        values = _blank(DEVICE_INFO) | {
             "vendor_id": _padded(self.model.vendor_id.encode(), 15),
             "hardware_version": _padded(self.model.hardware.encode(), 8),
             "software_version": _padded(self._version.encode(), 8),
@@ -230,7 +231,7 @@ class JK02Responder(JKStreamResponder):
 
     def _settings(self) -> bytes:
         layout = SETTINGS_LAYOUTS[self.model.variant]
-        values = parse(layout, bytes(PAYLOAD), "settings")
+        values = dict(_blank(layout))
         values |= {k: v for k, v in self._words.items() if k in values}
         values |= {k: v for k, v in self.pack.settings.items() if k in values}
         values |= {key: self.pack.switches[switch] for key, switch in _SWITCHES.items()}
@@ -239,7 +240,7 @@ class JK02Responder(JKStreamResponder):
 
     def _live(self, truth: Reading) -> bytes:
         layout = CELL_INFO[self.model.variant]
-        values = parse(layout, bytes(PAYLOAD), "live values")
+        values = dict(_blank(layout))
         temperatures = {name: truth.temperatures.get(name) for name in _PROBES}
         present = sum(1 << bit for bit, t in enumerate(temperatures.values()) if t is not None)
         flags = _flags(self.model.cell_flags, 12)
@@ -270,6 +271,12 @@ class JK02Responder(JKStreamResponder):
         }
         values |= _temperatures(temperatures) | _cells(truth, SLOTS[self.model.variant])
         return build(layout, fitted(layout, values), "live values")
+
+
+@lru_cache(maxsize=16)
+def _blank(layout: Layout) -> dict[str, Any]:
+    """The values of a record that is all zeros; for copies, not to be changed."""
+    return dict(parse(layout, bytes(PAYLOAD), "a blank record"))
 
 
 def _own_settings(pack: Pack, address: int | None) -> dict[str, float]:

@@ -74,14 +74,16 @@ class Cells:
         self, current: float, seconds: float, bleed: float = 0.0, bled: Collection[int] = ()
     ) -> None:
         """Charge with `current` A for a while; the `bled` cells (from 1) lose `bleed` A of it."""
+        kept = math.exp(-seconds / _POLARISATION_TIME)
+        self._polarising = current + (self._polarising - current) * kept
+        if not seconds:  # nothing flowed
+            return
         hours = seconds / 3600
         ends = zip(self.charge, self._leak, self._room, strict=True)
         for index, (held, leak, (low, high)) in enumerate(ends):
             amps = current - bleed if index + 1 in bled else current
             charge = held + amps * hours - leak * seconds
-            self.charge[index] = low if charge < low else min(charge, high)
-        kept = math.exp(-seconds / _POLARISATION_TIME)
-        self._polarising = current + (self._polarising - current) * kept
+            self.charge[index] = low if charge < low else high if charge > high else charge
         self._settle()
 
     def _settle(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Mapping
 
 from bmslink.errors import TargetError
 from bmslink.model import Condition, Reading, Switch
@@ -30,6 +31,7 @@ _MOSFET_RISE = 35.0  # K above the box at the discharge over-current limit of th
 _MOSFET_TIME = 120.0  # s
 _PARITY_TIME = 10.0  # s; neighbours share a wire, so odd and even cells take turns
 _HOTTEST = 400.0  # °C: by then something has melted
+_FETS = (Switch.CHARGE, Switch.DISCHARGE)
 _ORDER = {condition: index for index, condition in enumerate(Condition)}
 
 
@@ -94,7 +96,8 @@ class Pack:
             round(draw.uniform(0.03, 0.07), 3) for _ in range(self.cell_count)
         )
         self._placing = [  # how much of the warmth reaches the probe, and what it misreads
-            (draw.uniform(0.85, 1.15), draw.uniform(-0.3, 0.3)) for _ in range(self.probes)
+            (f"cell_{number}", draw.uniform(0.85, 1.15), draw.uniform(-0.3, 0.3))
+            for number in range(1, self.probes + 1)
         ]
 
     # -- time ------------------------------------------------------------------------------------
@@ -113,8 +116,9 @@ class Pack:
 
     def _step(self, seconds: float) -> None:
         """One step; of no length: only look again at what was changed from outside."""
-        self._watch(self._current)
-        current = self._permitted(self._wanted(seconds))
+        closed = self._closed_fets()
+        self.around.watch(closed, self._current)
+        current = _permitted(self._wanted(seconds), closed)
         bleed = max(0.0, self.settings["balance_current"])
         self._cells.move(current, seconds, bleed, self._balancing)
         self._throughput += max(0.0, -current) * seconds / 3600
@@ -123,14 +127,11 @@ class Pack:
         self.around.advance()
         self._sense(current)
         self._guard.update(self._measured(), self.settings, seconds)
-        self._watch(current)
-        if self._permitted(current) != current:
+        closed = self._closed_fets()
+        self.around.watch(closed, current)
+        if _permitted(current, closed) != current:
             self._sense(0.0)
         self._choose_bleeders(seconds)
-
-    def _watch(self, current: float) -> None:
-        fets = (Switch.CHARGE, Switch.DISCHARGE)
-        self.around.watch({fet: self._closed(fet) for fet in fets}, current)
 
     def _wanted(self, seconds: float) -> float:
         """The current that loads and chargers drive through closed FETs, A."""
@@ -152,19 +153,11 @@ class Pack:
         limit = self.cell_count * self.chemistry.full_voltage
         return min(wish, max(0.0, self._cells.current_to(limit, seconds, self._stiffness())))
 
-    def _permitted(self, current: float) -> float:
-        """What an open FET leaves of it; the other FET's body diode still carries its direction."""
-        if current > 0 and not self._closed(Switch.CHARGE):
-            return 0.0
-        if current < 0 and not self._closed(Switch.DISCHARGE):
-            return 0.0
-        return current
-
-    def _closed(self, switch: Switch) -> bool:
-        if not self.switches[switch]:
-            return False
+    def _closed_fets(self) -> dict[Switch, bool]:
+        """Which FETs conduct: those that are switched on and that nothing opens."""
         forced = [c for c, severity in self._raised.items() if severity == "protection"]
-        return switch not in self._guard.opened(forced)
+        opened = self._guard.opened(forced)
+        return {fet: self.switches[fet] and fet not in opened for fet in _FETS}
 
     def _stiffness(self) -> float:
         """Resistance grows by about 2 % per degree below 25 °C."""
@@ -232,8 +225,8 @@ class Pack:
     def temperatures(self) -> dict[str, float | None]:
         """°C as the probes give it, to a tenth: `cell_1`… and `mosfet`; `None` for a broken one."""
         found: dict[str, float | None] = {
-            f"cell_{number}": round(self._air + self._rise * gain + offset, 1)
-            for number, (gain, offset) in enumerate(self._placing, 1)
+            name: round(self._air + self._rise * gain + offset, 1)
+            for name, gain, offset in self._placing
         }
         found["mosfet"] = round(self._mosfet, 1)
         return found | self._overrides
@@ -243,6 +236,7 @@ class Pack:
         self._step(0.0)
         full = sum(self._cells.full) / self.cell_count
         soc = self.soc
+        closed = self._closed_fets()
         return Reading(
             voltage=round(sum(self._voltages), 3),
             current=round(self._current, 3) + 0.0,  # never -0.0
@@ -262,15 +256,23 @@ class Pack:
             charge_switch=self.switches[Switch.CHARGE],
             discharge_switch=self.switches[Switch.DISCHARGE],
             balance_switch=self.switches[Switch.BALANCE],
-            charging_allowed=self._closed(Switch.CHARGE),
-            discharging_allowed=self._closed(Switch.DISCHARGE),
+            charging_allowed=closed[Switch.CHARGE],
+            discharging_allowed=closed[Switch.DISCHARGE],
             heater=False,
             alarms=self._conditions("alarm", self._alarms()),
-            protections=self._conditions("protection", self._guard.conditions),
+            protections=self._protections(),
             faults=self._conditions("fault", self._faults()),
             conditions_known=True,
             uptime=round(self.running, 3),
         )
+
+    def protections(self) -> tuple[Condition, ...]:
+        """Those of `truth`, without the rest of it."""
+        self._step(0.0)
+        return self._protections()
+
+    def _protections(self) -> tuple[Condition, ...]:
+        return self._conditions("protection", self._guard.conditions)
 
     def _conditions(self, severity: str, own: set[Condition]) -> tuple[Condition, ...]:
         raised = {c for c, forced in self._raised.items() if forced == severity}
@@ -361,6 +363,15 @@ class Pack:
         """Take back what was raised, and reset a real trip of it; a lasting cause trips again."""
         self._raised.pop(condition, None)
         self._guard.clear(condition)
+
+
+def _permitted(current: float, closed: Mapping[Switch, bool]) -> float:
+    """What an open FET leaves of it; the other FET's body diode still carries its direction."""
+    if current > 0 and not closed[Switch.CHARGE]:
+        return 0.0
+    if current < 0 and not closed[Switch.DISCHARGE]:
+        return 0.0
+    return current
 
 
 def _number(what: str, value: float, low: float, high: float) -> float:

@@ -90,6 +90,8 @@ class Guard:
     @property
     def conditions(self) -> set[Condition]:
         """Everything that has tripped."""
+        if not self._tripped:
+            return set()
         return {rule.condition for rule in RULES if rule.name in self._tripped}
 
     def update(self, measured: Measured, settings: Mapping[str, float], seconds: float) -> None:
@@ -98,18 +100,19 @@ class Guard:
         A value nobody measures trips nothing, and releases nothing either.
         """
         for rule in RULES:
-            value, limit = rule.quantity(measured), settings.get(rule.limit)
+            name, value = rule.name, rule.quantity(measured)
+            limit = settings.get(rule.limit)
             if value is None or limit is None:
                 continue
-            if rule.name in self._tripped:
+            if name in self._tripped:
                 self._try_release(rule, value, settings, seconds)
             elif value >= limit if rule.over else value <= limit:
-                self._seconds[rule.name] += seconds
-                if self._seconds[rule.name] >= settings.get(f"{rule.name}_delay", 0.0):
-                    self._tripped.add(rule.name)
-                    self._seconds[rule.name] = 0.0
+                self._seconds[name] += seconds
+                if self._seconds[name] >= settings.get(f"{name}_delay", 0.0):
+                    self._tripped.add(name)
+                    self._seconds[name] = 0.0
             else:
-                self._seconds[rule.name] = 0.0
+                self._seconds[name] = 0.0
 
     def _try_release(
         self, rule: Protection, value: float, settings: Mapping[str, float], seconds: float

@@ -41,7 +41,7 @@ class D2Framer(RTUFramer):
     """
 
     def __init__(self) -> None:
-        super().__init__(DALY_SHAPES, lambda unit: unit == D2_UNIT)
+        super().__init__(DALY_SHAPES, _is_d2)
 
     def shapes(self, head: bytes) -> tuple[Shape, ...]:
         if head[1] != READ or len(head) < 3:
@@ -55,7 +55,7 @@ class P81Framer(RTUFramer):
     """`81` (80 + n) asks, `51` (50 + n) answers: the unit tells what a frame can be."""
 
     def __init__(self) -> None:
-        super().__init__(DALY_SHAPES, lambda unit: bool(asked_board(unit) or speaking_board(unit)))
+        super().__init__(DALY_SHAPES, _is_p81)
 
     def shapes(self, head: bytes) -> tuple[Shape, ...]:
         if asked_board(head[0]):
@@ -68,6 +68,14 @@ class P81Framer(RTUFramer):
 
     def answerer(self, unit: int) -> int:
         return unit - ASKING + ANSWERING
+
+
+def _is_d2(unit: int) -> bool:
+    return unit == D2_UNIT
+
+
+def _is_p81(unit: int) -> bool:
+    return bool(asked_board(unit) or speaking_board(unit))
 
 
 def asked_board(unit: int) -> int:

@@ -7,7 +7,7 @@ Offsets in the comments count from the frame's first byte, as everywhere in
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -260,7 +260,7 @@ def fitted(layout: Layout, values: Mapping[str, Any]) -> dict[str, Any]:
     for name, many, room in _rooms(layout):
         value = values[name]
         if room is not None:
-            value = [room.fit(v) for v in value] if many else room.fit(value)
+            value = room.fit_all(value) if many else room.fit(value)
         found[name] = value
     return found
 
@@ -276,6 +276,11 @@ class _Room(NamedTuple):
     def fit(self, value: float | None) -> float:
         whole = min(max(round((value or 0) * (self.per or 1)), self.low), self.high)
         return whole if self.per is None else whole / self.per
+
+    def fit_all(self, values: Iterable[float | None]) -> list[float]:
+        """The same for many: most are zeros of places where no cell is."""
+        none = self.fit(0)
+        return [self.fit(value) if value else none for value in values]
 
 
 @lru_cache(maxsize=16)
