@@ -1,0 +1,118 @@
+"""Banks: packs that are wired together, as bmslink.toml names them.
+
+```toml
+[banks.house]
+packs = ["left", "middle", "right"]
+connection = "parallel"                # or "series"
+resistance = { left = 0.012 }          # Ω of a pack with its cables, where somebody measured it
+apart = ["right"]                      # disconnected by a person: it counts for nothing
+sink_command = "/usr/bin/my-inverter"  # gets the limits of the bank as JSON lines
+```
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+
+from bmslink.arguments import did_you_mean
+from bmslink.storage.toml import Document
+
+__all__ = ["BankConnection", "BankOptions", "Banks", "load_banks", "require_known"]
+
+_NAME = re.compile(r"[^\W_][\w-]{0,63}")
+_SECTION = "banks"
+
+
+class BankConnection(StrEnum):
+    """How the packs of a bank are wired."""
+
+    PARALLEL = "parallel"
+    """One voltage for all; the current is shared."""
+    SERIES = "series"
+    """One current for all; the voltages add up."""
+
+
+_Ohms = Annotated[float, msgspec.Meta(gt=0, le=10)]
+_Packs = Annotated[tuple[str, ...], msgspec.Meta(min_length=2, max_length=64)]
+
+
+class BankOptions(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """One `[banks.NAME]`."""
+
+    packs: _Packs
+    """Names of packs, at least two."""
+    connection: BankConnection
+    resistance: dict[str, _Ohms] = {}
+    """Ω of a pack with its cables, by its name, where that is known."""
+    apart: tuple[str, ...] = ()
+    """Packs that a person has disconnected from the others."""
+    sink_command: str | None = None
+    """The program that gets the limits of the bank as JSON lines."""
+
+
+class Banks(msgspec.Struct, frozen=True):
+    """All `[banks.NAME]`, by their names."""
+
+    banks: dict[str, BankOptions] = {}
+
+
+def load_banks(document: Document) -> Banks:
+    """The banks of a file, each checked by itself. Raises `TargetError`."""
+    table = document.content.get(_SECTION, {})
+    found = document.convert(Banks, {_SECTION: table})
+    taken: dict[str, str] = {}
+    for name, bank in found.banks.items():
+        key = (_SECTION, name)
+        title = f"[{_SECTION}.{name}]"
+        if not _NAME.fullmatch(name):
+            raise document.wrong(
+                key,
+                f"{name!r} cannot name a bank: use letters, digits, - and _, beginning with a "
+                "letter or digit, at most 64",
+            )
+        for pack in bank.packs:
+            if taken.get(pack) == name:
+                raise document.wrong((*key, "packs"), f"{title} packs: {pack!r} is named twice")
+            if pack in taken:
+                raise document.wrong(
+                    (*key, "packs"),
+                    f"{title} packs: {pack!r} is in the bank {taken[pack]!r} already, and a pack "
+                    "is in one bank",
+                )
+            taken[pack] = name
+        for field in ("resistance", "apart"):
+            for pack in getattr(bank, field):
+                if pack not in bank.packs:
+                    raise document.wrong(
+                        (*key, field),
+                        f"{title} {field}: {pack!r} is no pack of this bank."
+                        f"{did_you_mean(pack, bank.packs)} It has: {', '.join(bank.packs)}",
+                    )
+        if bank.sink_command is not None and bank.connection is BankConnection.SERIES:
+            raise document.wrong(
+                (*key, "sink_command"),
+                f"{title} sink_command: the limits of packs in series are only reported",
+            )
+    return found
+
+
+def require_known(document: Document, banks: Banks, packs: Sequence[str]) -> None:
+    """`TargetError` for a bank with a pack that there is not."""
+    for name, bank in banks.banks.items():
+        for pack in bank.packs:
+            if pack not in packs:
+                raise document.wrong(
+                    (_SECTION, name, "packs"),
+                    f"[{_SECTION}.{name}] packs: there is no pack {pack[:60]!r} here."
+                    f"{did_you_mean(pack, packs)} There are: {', '.join(packs[:20])}",
+                )
+
+
+def bank_of(banks: Banks) -> Mapping[str, str]:
+    """Pack -> the bank that it is in."""
+    return {pack: name for name, bank in banks.banks.items() for pack in bank.packs}
