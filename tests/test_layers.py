@@ -36,6 +36,7 @@ ORDER = (
     "storage",
     "transports",
     "protocols",
+    "named_banks",
     "packs",
     "switched_off",
     "target",
@@ -84,7 +85,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "dbus_fast": ("transports.ble.pairing",),
     "msgspec": (
         "runtime.acting",
-        *("config", "control", "link", "model", "packs"),
+        *("config", "control", "link", "model", "named_banks", "packs"),
         *(
             "outputs.alerts.options",
             "runtime.history.options",

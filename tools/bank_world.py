@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-
 from bmslink.control.banks.decision import BankDecision
 from bmslink.control.banks.member import Member
 from bmslink.control.banks.parallel import ParallelBank
@@ -179,9 +178,9 @@ class BankWorld:
     def _judge(self) -> None:
         """How long each pack is beyond what its policies allowed within the last seconds."""
         for pack in self.packs:
-            late = [each for each in pack.allowed if self.now - each[0] <= _LAG] or [
-                *pack.allowed
-            ][-1:]
+            late = [each for each in pack.allowed if self.now - each[0] <= _LAG] or [*pack.allowed][
+                -1:
+            ]
             for way, sign, index in (("charge", 1, 1), ("discharge", -1, 2)):
                 allowed = max((each[index] for each in late), default=0.0)
                 flow = sign * pack.model.current

@@ -15,14 +15,23 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import msgspec
 
 from bmslink.arguments import did_you_mean
+from bmslink.model import Switch
 from bmslink.storage.toml import Document
 
-__all__ = ["BankConnection", "BankOptions", "Banks", "load_banks", "require_known"]
+__all__ = [
+    "BankConnection",
+    "BankOptions",
+    "Banks",
+    "JoinGate",
+    "in_parallel",
+    "load_banks",
+    "require_known",
+]
 
 _NAME = re.compile(r"[^\W_][\w-]{0,63}")
 _SECTION = "banks"
@@ -35,6 +44,16 @@ class BankConnection(StrEnum):
     """One voltage for all; the current is shared."""
     SERIES = "series"
     """One current for all; the voltages add up."""
+
+
+class JoinGate(Protocol):
+    """Says of one pack whether a switch may close beside the other packs of its bank."""
+
+    def why_not(self, switch: Switch) -> str:
+        """Why it may not now, with numbers, in a sentence; empty: it may."""
+
+    def began(self) -> None:
+        """A switch of this pack closes now: the others wait."""
 
 
 _Ohms = Annotated[float, msgspec.Meta(gt=0, le=10)]
@@ -113,6 +132,11 @@ def require_known(document: Document, banks: Banks, packs: Sequence[str]) -> Non
                 )
 
 
-def bank_of(banks: Banks) -> Mapping[str, str]:
-    """Pack -> the bank that it is in."""
-    return {pack: name for name, bank in banks.banks.items() for pack in bank.packs}
+def in_parallel(banks: Banks) -> Mapping[str, str]:
+    """Pack -> the bank of packs in parallel that it is in."""
+    return {
+        pack: name
+        for name, bank in banks.banks.items()
+        for pack in bank.packs
+        if bank.connection is BankConnection.PARALLEL
+    }

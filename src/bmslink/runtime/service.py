@@ -25,7 +25,9 @@ from bmslink.control.status import state_path
 from bmslink.errors import TargetError
 from bmslink.jsonable import plain
 from bmslink.link.transport import Pin
+from bmslink.named_banks import Banks
 from bmslink.packs import find_pin
+from bmslink.runtime.banks.keeper import BankKeeper
 from bmslink.runtime.clients.client_job import finish_changes
 from bmslink.runtime.feed import Feed
 from bmslink.runtime.history.keeper import HistoryKeeper
@@ -103,6 +105,9 @@ class Service:
         """Publishes an event of the service itself."""
         self.watcher = Watcher(self.feed, self._interval_of)
         """What follows from readings: conditions, bound limits, energy."""
+        self.banks = BankKeeper(lambda: self._packs, self.feed, self.tell)
+        """Packs that are wired together, and their limits."""
+        self.banks.change_to(plan.section(Banks))
         self.history: HistoryKeeper | None = self._keeper(plan)
         """What is kept on the disk; `None`: nothing is."""
         self.alerting = Alerting.of(plan, self.feed, self.tell)
@@ -120,8 +125,10 @@ class Service:
             self._packs[each.name] = self._serve(each, make(each))
 
     def _serve(self, plan: PackPlan, board: Board, *, accept: bool = False) -> ServedPack:
-        pack = ServedPack(plan, board, self.feed, self._disk, accept=accept)
+        sink = self.banks.sink_of(plan.name) if plan.carried_by else None
+        pack = ServedPack(plan, board, self.feed, self._disk, accept=accept, sink=sink)
         pack.neighbours = self._all
+        self.banks.attach(pack)
         return pack
 
     def _keeper(self, plan: ServicePlan) -> HistoryKeeper | None:
@@ -185,6 +192,7 @@ class Service:
             asyncio.create_task(self._feed_watchdog()),
             asyncio.create_task(self._disk.queue.run()),
             asyncio.create_task(self.watcher.run(self.watcher.subscribe())),
+            asyncio.create_task(self.banks.run()),
         ]
         try:
             for name in self._packs:
@@ -279,15 +287,21 @@ class Service:
         remarks = list(plan.remarks)
         if plan.options != self.plan.options:
             remarks.append("[service] says another socket, tcp or token_file: restart for that.")
-        if plan.sections != self.plan.sections:
+        if _but_banks(plan) != _but_banks(self.plan):
             remarks.append("What else is kept or sent (as in [history]) changes with a restart.")
         self._packs, self.plan = packs, plan
+        self.banks.change_to(plan.section(Banks))
         for name in made:
             self._start(name)
         kept = tuple(name for name in new if name not in made)
         outcome = ReloadOutcome(added, removed, restarted, kept, tuple(remarks))
         self.tell("reload", f"Read again: {_counts(outcome)}.", **outcome.to_dict())
         return outcome
+
+
+def _but_banks(plan: ServicePlan) -> list[object]:
+    """The further sections that change with a restart only."""
+    return [each for each in plan.sections if not isinstance(each, Banks)]
 
 
 def _counts(outcome: ReloadOutcome) -> str:

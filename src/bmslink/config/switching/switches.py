@@ -23,6 +23,7 @@ from bmslink.config.records.open_changes import begin
 from bmslink.config.switching.acting import Handed, by_hand, may_run
 from bmslink.config.switching.beside import Beside
 from bmslink.config.switching.confirm import look_at, seen
+from bmslink.config.switching.joining import JOIN, require_may_join, why_not_join
 from bmslink.config.switching.off import rehearse_off, switch_off
 from bmslink.errors import (
     BmsError,
@@ -54,7 +55,8 @@ async def switch(
     """Set a switch, and read back what came of it.
 
     A `control run` that acts on the pack does it, so that it knows; else this board does, and one
-    that is not open is opened for it. What something holds off is not switched on.
+    that is not open is opened for it. What something holds off is not switched on, nor (unless
+    `join` is waived) a pack beside others of its bank when too much would flow between them.
 
     The result is `done` where the asked state was read back. `ignored`: a protection keeps it from
     taking; `unproven`: the pack does not show it. Raises `GateError` and `SettingError` (nothing
@@ -62,6 +64,7 @@ async def switch(
     """
     if device.opened:
         _possible(device, command, waive)
+    require_may_join(device, _command(command), waive)
     handed = Handed(None)
     if _command(command).on or may_run():
         handed = await by_hand().hand_over(device, command)
@@ -103,6 +106,8 @@ async def rehearse_switch(
     Refuses what `switch` refuses.
     """
     _possible(device, command, waive)
+    if command.on and JOIN not in waive and (alone := why_not_join(device, command.switch)):
+        raise refuse(f"Nothing was sent. {alone}", JOIN, JOIN)
     journal = journal or Journal()
     if not command.on:
         return await rehearse_off(device, command.switch, waive, journal)

@@ -100,9 +100,7 @@ class ParallelBank:
         now: float,
     ) -> BankDecision:
         taking = {d: [m for m in members if paths[d][m.name] is not False] for d in DIRECTIONS}
-        currents = {
-            _LIMIT[d]: self._current(d, taking[d], shares[d], now) for d in DIRECTIONS
-        }
+        currents = {_LIMIT[d]: self._current(d, taking[d], shares[d], now) for d in DIRECTIONS}
         charging = taking["charge"] or [*members]
         cvl = [*_protecting("cvl", charging, Kind.PROTECT), *_phases(charging)]
         dvl = _protecting("dvl", taking["discharge"] or members, None)

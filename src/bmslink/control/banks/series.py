@@ -104,11 +104,12 @@ def _trouble(members: Sequence[Member], spread: float | None, now: float) -> lis
     found = [f"{each.name} has no policies." for each in members if not each.judged]
     found += [f"{each.name} is not heard." for each in members if not each.fresh(now)]
     if spread is not None and spread > _APART:
-        found.append(f"The charges of the packs differ by {spread:.1f} %: balance the stack.")
+        found.append(f"The charges of the packs differ by more than {_APART:g} %.")
     flows = {m.name: f for m in members if m.fresh(now) and (f := m.flow("charge")) is not None}
     if flows and max(flows.values()) - min(flows.values()) > _UNEQUAL:
-        shown = ", ".join(f"{name} {flow:.1f} A" for name, flow in flows.items())
-        found.append(f"One current flows through all of them, and they read {shown}.")
+        found.append(
+            f"One current flows through all of them, and they read more than {_UNEQUAL:g} A apart."
+        )
     if any(member.conducts(d, now) is False for member in members for d in DIRECTIONS):
         found.append(
             "A pack of the stack is open: its FETs may see the voltage of the whole stack."

@@ -131,7 +131,8 @@ class ShareBook:
         taking = [
             each
             for each in members
-            if moved[each.name] > 0.02 and all(each.conducts(d, after.time) is not False for d in DIRECTIONS)
+            if moved[each.name] > 0.02
+            and all(each.conducts(d, after.time) is not False for d in DIRECTIONS)
         ]
         if len(taking) < 2 or sum(moved[each.name] for each in taking) < 0.9:
             return

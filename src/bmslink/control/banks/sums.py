@@ -21,9 +21,7 @@ class Sums(TypedDict):
     capacity: float | None
 
 
-def parallel_sums(
-    members: Sequence[Member], conducting: Sequence[Member], now: float
-) -> Sums:
+def parallel_sums(members: Sequence[Member], conducting: Sequence[Member], now: float) -> Sums:
     """Of packs in parallel."""
     heard = [each for each in conducting if each.fresh(now)]
     voltages = [v for each in heard if (v := _voltage(each)) is not None]

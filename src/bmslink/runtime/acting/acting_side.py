@@ -11,6 +11,7 @@ from typing import Any
 
 from bmslink.board import Board
 from bmslink.config.outcome import Outcome
+from bmslink.config.switching.joining import require_may_join
 from bmslink.control.act.consent import ConsentError, Standing
 from bmslink.control.act.messages import PersonOff, PersonOn, Remark, Request
 from bmslink.control.decide.decision import Decision
@@ -18,7 +19,7 @@ from bmslink.control.decide.engine import Engine
 from bmslink.control.decide.policy import PolicySet
 from bmslink.control.decide.release import lets_go
 from bmslink.errors import GateError
-from bmslink.model import Identity, Reading, Switch
+from bmslink.model import Command, Identity, Reading, Switch
 from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.acting.limit_sinks import LimitSinks
 from bmslink.runtime.acting.pack_actor import Note, PackActor, TellActing
@@ -176,6 +177,8 @@ class ActingSide:
                     raise GateError("Nothing is stopped or latched, so there is nothing to reset.")
                 return done
         request = wish.request(who)
+        if isinstance(request, PersonOn):
+            require_may_join(self._board, Command(Switch.of(wish.switch), on=True), wish.waive)
         done = [remark.text for remark in self.ask(request)] + done
         return done or ["There was nothing to do: no switch stood down."]
 
@@ -234,8 +237,9 @@ class ActingSide:
             asked = True
         return await self._shown(switch, on=False) if asked else None
 
-    async def person_on(self, switch: Switch, who: str) -> Outcome:
-        """The same for on. Raises `GateError` where it is held off."""
+    async def person_on(self, switch: Switch, who: str, waive: Collection[str] = ()) -> Outcome:
+        """The same for on. Raises `GateError` where it is held off, or may not join its bank."""
+        require_may_join(self._board, Command(switch, on=True), waive)
         self.ask(PersonOn(switch.value, who))
         found = await self._shown(switch, on=True)
         told = f"{switch} on was not sent; the events say why."

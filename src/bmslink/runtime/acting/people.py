@@ -36,6 +36,8 @@ class ActingWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     switch: str = ""
     """Of which one the stand-down ends; empty: of all."""
     why: str = ""
+    waive: tuple[str, ...] = ()
+    """Checks that need not hold: `join`, for a switch that closes beside other packs."""
 
     @classmethod
     def of(cls, values: object) -> ActingWish:
