@@ -59,6 +59,10 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
         """Whether its reading says how it is now."""
         return self.heard is not None and now - self.heard <= fresh_for(self.interval)
 
+    def just_heard(self, now: float) -> bool:
+        """Whether no reading of it is missing yet."""
+        return self.heard is not None and now - self.heard <= 2 * self.interval
+
     def flow(self, direction: Direction) -> float | None:
         """The current of its reading in a direction, A; `None`: nothing was read."""
         if self.reading is None or self.reading.current is None:

@@ -33,10 +33,11 @@ __all__ = ["ParallelBank"]
 
 _change = msgspec.structs.replace
 
-_HOLD, _SLOPE = 30.0, 5.0
-"""s and A/s for each pack: as the limits of a pack rise."""
-_VOLTAGE_HOLD, _VOLTAGE_SLOPE = 60.0, 0.001
-"""s and V/s for each cell."""
+_HOLD, _SLOPE = 10.0, 5.0
+"""s and A/s for each pack. The limits of the packs are held and rise slowly already: this is for
+what only the bank knows, such as a pack that came or went."""
+_VOLTAGE_SLOPE = 0.001
+"""V/s for each cell."""
 _WORTH = 1.05
 """A current limit rises only where it may rise by that much: a load that comes and goes moves what
 is known of the shares, and no inverter wants to hear of each per cent."""
@@ -56,10 +57,10 @@ class ParallelBank:
         self.book = ShareBook(members, resistance)
         count, cells = len(members), max(each.cells for each in members)
         self._ramps = {
-            "cvl": Ramp(_VOLTAGE_HOLD, _VOLTAGE_SLOPE * cells),
+            "cvl": Ramp(_HOLD, _VOLTAGE_SLOPE * cells),
             "ccl": Ramp(_HOLD, _SLOPE * count),
             "dcl": Ramp(_HOLD, _SLOPE * count),
-            "dvl": Ramp(_VOLTAGE_HOLD, _VOLTAGE_SLOPE * cells, turned=True),
+            "dvl": Ramp(_HOLD, _VOLTAGE_SLOPE * cells, turned=True),
         }
         self._blocked: dict[Direction, frozenset[str]] = {}
         self._lately: dict[Direction, deque[tuple[float, float]]] = {
@@ -150,7 +151,10 @@ class ParallelBank:
         lately = self._lately[direction]
         while lately and now - lately[0][0] > _LATELY:
             lately.popleft()
-        reasons = [self._of_pack(m, direction, shares[m.name], now, lately) for m in taking]
+        together = sum(m.flow(direction) or 0.0 for m in taking if m.just_heard(now))
+        reasons = [
+            self._of_pack(m, direction, shares[m.name], now, lately, together) for m in taking
+        ]
         if taking:
             total = sum(m.most(direction, now) for m in taking)
             text = "the sum of what all packs may take"
@@ -169,11 +173,13 @@ class ParallelBank:
         share: PackShare,
         now: float,
         lately: Sequence[tuple[float, float]],
+        together: float,
     ) -> BankReason:
         allowed = member.most(direction, now)
         fresh = member.fresh(now)
         if fresh:
-            self.book.watch(member, direction, allowed, [value for _, value in lately])
+            limits = [value for _, value in lately]
+            self.book.watch(member, direction, allowed, limits, together)
         value, over = self.book.most(member, direction, allowed, share, now, blocked=self._blocked)
         policy, why = member.binding(direction)
         code = BankCode.OVERLOAD if over else BankCode.SHARE
@@ -216,7 +222,7 @@ def _limit(value: float, reasons: tuple[BankReason, ...]) -> BankLimit:
         return BankLimit(value, reasons)
     value = math.floor(value * 1000 + 1e-6) / 1000
     held = reasons[0]
-    text = "it was lower a moment ago: held, then slowly up"
+    text = f"it was lower before; it rises slowly, and a current not for less than {_WORTH - 1:.0%}"
     recovers = BankReason(BankCode.RECOVERY, value, held.pack, text, held.policy, held.kind)
     return BankLimit(value, (recovers, *reasons))
 

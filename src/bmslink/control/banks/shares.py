@@ -40,8 +40,6 @@ _NOISE, _NOISE_SHARE = 0.3, 0.01
 """A and a share of it: how wrong a steady current may be."""
 _OVER, _OVER_SHARE = 0.5, 0.02
 """A and a share: a pack further beyond its limit than that takes more than it should."""
-_OBEYED_FOR = 5.0
-"""s in which whatever obeys a limit has obeyed it."""
 _KEPT = 60.0
 """s for which a share that was seen to be too low is held up."""
 
@@ -97,6 +95,9 @@ class ShareBook:
             self._known[each.name] = _Known(1 / ohms, _UNSURE[source], source)
         self.anchor: Anchor | None = None
         self._over: dict[tuple[str, Direction], tuple[float, float]] = {}
+        """The share that was seen of a pack beyond its limit, and when."""
+        self._beyond: dict[tuple[str, Direction], float] = {}
+        """Since when a pack is beyond its limit."""
 
     # -- what is heard ---------------------------------------------------------------------------
 
@@ -153,18 +154,31 @@ class ShareBook:
         known.factor = min(_UNSURE["capacity"], max(sure, 1 + 3 * known.spread))
 
     def watch(
-        self, member: Member, direction: Direction, allowed: float, limits: Sequence[float]
+        self,
+        member: Member,
+        direction: Direction,
+        allowed: float,
+        limits: Sequence[float],
+        together: float,
     ) -> None:
-        """A pack with more than its limit though the bank obeys takes a larger share than was
-        reckoned with. `limits`: those of the bank that were in force lately, A."""
+        """A pack with more than its limit takes a larger share than was reckoned with: at least its
+        current over the highest limit of the bank that was in force lately (`limits`), because
+        whatever obeys gives no more; and where that lasts, its current over that of all packs that
+        are heard (`together`), because whichever is not heard may take nothing."""
         flow, now = member.flow(direction), member.heard
-        highest = max(limits, default=0.0)
-        if flow is None or now is None or highest <= 0:
+        if flow is None or now is None:
             return
-        if flow > allowed + max(_OVER, _OVER_SHARE * allowed):
-            key = member.name, direction
-            share = min(1.0, flow / highest)
-            self._over[key] = max(self._over.get(key, (0.0, now))[0], share), now
+        key = member.name, direction
+        if flow <= allowed + max(_OVER, _OVER_SHARE * allowed):
+            self._beyond.pop(key, None)
+            return
+        since = self._beyond.setdefault(key, now)
+        highest = max(limits, default=0.0)
+        lasts = now - since >= 2 * member.interval
+        of = [each for each in (highest, together if lasts else 0.0) if each > 0]
+        if of:
+            before, _ = self._over.get(key, (0.0, now))
+            self._over[key] = max(before, min(1.0, flow / min(of))), now
 
     # -- what is known ---------------------------------------------------------------------------
 
@@ -202,8 +216,10 @@ class ShareBook:
             found = moved if now - anchor.time <= _OLD else min(found, moved)
         found = min(found, 2 * allowed / share.likely)
         seen, at = self._over.get((member.name, direction), (0.0, 0.0))
-        if seen > 0 and now - at <= _KEPT and allowed / seen < found:
-            return max(0.0, allowed / seen), True
+        if now - at > _KEPT:
+            self._over.pop((member.name, direction), None)
+        elif seen > 0 and allowed / seen < found:
+            return allowed / seen, True
         return max(0.0, found), False
 
     @staticmethod
