@@ -57,14 +57,15 @@ class JoinGate(Protocol):
 
 
 _Ohms = Annotated[float, msgspec.Meta(gt=0, le=10)]
-_Packs = Annotated[tuple[str, ...], msgspec.Meta(min_length=2, max_length=64)]
+_LEAST, _MOST = 2, 64
+"""Packs of one bank."""
 
 
 class BankOptions(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """One `[banks.NAME]`."""
 
-    packs: _Packs
-    """Names of packs, at least two."""
+    packs: tuple[str, ...]
+    """Names of packs, 2 to 64."""
     connection: BankConnection
     resistance: dict[str, _Ohms] = {}
     """Ω of a pack with its cables, by its name, where that is known."""
@@ -93,6 +94,11 @@ def load_banks(document: Document) -> Banks:
                 key,
                 f"{name!r} cannot name a bank: use letters, digits, - and _, beginning with a "
                 "letter or digit, at most 64",
+            )
+        if not _LEAST <= len(bank.packs) <= _MOST:
+            raise document.wrong(
+                (*key, "packs"),
+                f"{title} packs: a bank has {_LEAST} to {_MOST} packs, not {len(bank.packs)}",
             )
         for pack in bank.packs:
             if taken.get(pack) == name:

@@ -1,0 +1,322 @@
+"""Banks under the service: the file, the limits that are told and carried out, and the gate before
+a pack joins others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgi_support import ask
+
+import bmslink
+from acting_support import approve, policy_text
+from bmslink import config
+from bmslink.config.switching.switches import switch
+from bmslink.control.banks.decision import BankDecision
+from bmslink.errors import GateError, TargetError
+from bmslink.model import Command, Switch
+from bmslink.packs import load_packs
+from bmslink.runtime.acting.limit_sinks import LimitSinks, LineSink
+from bmslink.runtime.api.app import make_app
+from bmslink.runtime.feed import FeedItem, PackEvent
+from bmslink.runtime.jobs import PackJobs
+from bmslink.runtime.service import Service
+from bmslink.runtime.service_file import load_plan
+from bmslink.service_forms import SwitchRequest
+from bmslink.testing import SimulatedPack
+from served_support import until
+from service_support import serving
+
+NAMES = ("left", "middle", "right")
+CHARGE_ON, CHARGE_OFF = Command(Switch.CHARGE, on=True), Command(Switch.CHARGE, on=False)
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("STATE", "JOURNAL", "RUNTIME"):
+        monkeypatch.setenv(f"BMSLINK_{name}", str(tmp_path / name.lower()))
+    path = tmp_path / "bmslink.toml"
+    monkeypatch.setenv("BMSLINK_CONFIG", str(path))
+    (tmp_path / "lfp.toml").write_text(policy_text("jbd"))
+    return path
+
+
+def write(
+    path: Path, packs: Sequence[SimulatedPack], bank: str = "", *, more: str = "", pack: str = ""
+) -> None:
+    """A file with these packs in one bank; `bank`, `pack`: further keys of it and of each pack."""
+    lines = ['[service]\npolicies = "lfp.toml"', more]
+    for name, each in zip(NAMES, packs, strict=False):
+        lines.append(f'[packs.{name}]\ntarget = "{each.target}"\n{pack}')
+    listed = ", ".join(f'"{name}"' for name in NAMES[: len(packs)])
+    lines.append(f'[banks.house]\npacks = [{listed}]\nconnection = "parallel"\n{bank}')
+    path.write_text("\n".join(lines))
+
+
+class Bench:
+    """A running service with a bank."""
+
+    def __init__(self, packs: Sequence[SimulatedPack]) -> None:
+        self.packs = packs
+        self.service = Service(load_plan())
+        self.news: list[FeedItem] = []
+
+    @property
+    def bank(self) -> Any:
+        return self.service.banks.banks["house"]
+
+    @property
+    def limits(self) -> list[BankDecision]:
+        """The limits of the bank, as they were published."""
+        return [each.data for each in self.news if isinstance(each.data, BankDecision)]
+
+    def told(self, what: str) -> list[str]:
+        """Events about the bank."""
+        events = [each.data for each in self.news if isinstance(each.data, PackEvent)]
+        return [e.text for e in events if e.what == what and e.data.get("bank") == "house"]
+
+    async def get(self, path: str) -> Any:
+        return (await ask(make_app(self.service), "GET", path)).values
+
+    async def _listen(self) -> None:
+        with self.service.feed.subscribe(size=100_000) as news:
+            async for item in news:
+                self.news.append(item)
+
+    @asynccontextmanager
+    async def running(self, peace: float = 5.0) -> AsyncIterator[Bench]:
+        async with serving(self.service, self._listen):
+            packs = self.service.packs.values()
+            await until(lambda: all(pack.reading is not None for pack in packs))
+            await asyncio.sleep(peace)
+            yield self
+
+
+def three(protocol: str = "jbd", **more: Any) -> list[SimulatedPack]:
+    options = {"cells": 4, "load": 0.0, **more}
+    return [SimulatedPack(protocol, seed=n, **options) for n in range(3)]
+
+
+WRONG = {
+    'packs = ["left", "midlle"]': (r"line 11: \[banks.house\] packs: there is no pack 'midlle'",
+                                  "Did you mean middle"),
+    'packs = ["left"]': ("line 11: .*packs: a bank has 2 to 64 packs, not 1", ""),
+    'packs = ["left", "left"]': ("line 11: .*'left' is named twice", ""),
+    'connection = "serial"': ("line 12: .*connection", "parallel, series"),
+    'conection = "parallel"': ("unknown key 'conection'", "connection"),
+    'apart = ["up"]': ("apart: 'up' is no pack of this bank", "left, middle"),
+    "resistance = { left = -1 }": ("resistance", ""),
+    "sink_command = '\"'": ("line 13: .*sink_command", "no command"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_what_is_wrong_with_a_bank_is_said_with_its_line(file: Path, line: str) -> None:
+    write(file, three()[:2])
+    key = line.partition(" ")[0].replace("conection", "connection")
+    lines = [line if each.startswith(key) and n > 9 else each
+             for n, each in enumerate(file.read_text().splitlines())]  # fmt: skip
+    file.write_text("\n".join(lines if line in lines else [*lines, line]) + "\n")
+    with pytest.raises(TargetError) as raised:
+        load_plan()
+    for words in filter(None, WRONG[line]):
+        assert raised.match(words), str(raised.value)
+
+
+def test_a_pack_is_in_one_bank_and_a_bank_of_one_kind_of_packs(file: Path) -> None:
+    packs = three()
+    write(file, packs)
+    whole = file.read_text()
+    again = '[banks.shed]\npacks = ["left", "right"]\nconnection = "series"\n'
+    file.write_text(whole + again)
+    with pytest.raises(TargetError, match="'left' is in the bank 'house' already"):
+        load_plan()
+    other = file.with_name("other.toml")
+    for cells, chemistry in ((8, "lfp"), (4, "nmc")):
+        other.write_text(policy_text("jbd", cells=cells).replace('"lfp"', f'"{chemistry}"'))
+        if chemistry == "nmc":
+            battery = 'chemistry = "nmc"\ncells = 4\ncapacity = "100 Ah"\n'
+            other.write_text(f"schema = 2\n[battery]\n{battery}")
+        file.write_text(whole.replace("[packs.right]", '[packs.right]\npolicies = "other.toml"'))
+        with pytest.raises(TargetError, match="packs in parallel are alike"):
+            load_plan()
+    carried = whole.replace('"parallel"', '"parallel"\nsink_command = "carry"')
+    file.write_text(carried.replace("[packs.left]", '[packs.left]\nsink_command = "own"'))
+    with pytest.raises(TargetError, match="left has one too"):
+        load_plan()
+    file.write_text(carried.replace("parallel", "series"))
+    with pytest.raises(TargetError, match="only reported"):
+        load_plan()
+    file.write_text(carried)
+    assert [plan.carried_by for plan in load_plan().packs] == ["house"] * 3
+    assert load_packs()["left"].bank == "house"
+
+
+async def test_a_bank_is_reckoned_told_and_asked_for(file: Path) -> None:
+    packs = three()
+    write(file, packs)
+    async with Bench(packs).running() as bench:
+        found = await bench.get("/api/v1/banks/house")
+        assert (found["ccl"]["code"], found["ccl"]["kind"]) == ("share", "protect")
+        assert 100 <= found["ccl"]["value"] <= 150  # three times 50 A, as far as shares are known
+        assert (found["cvl"]["value"], found["cvl"]["code"]) == (13.8, "phase")
+        assert found["capacity"] == 300
+        assert [each["fresh"] for each in found["packs"]] == [True] * 3
+        assert (await bench.get("/api/v1/banks"))["banks"][0]["bank"] == "house"
+        assert (await bench.get("/api/v1/status"))["banks"][0]["ccl"] == found["ccl"]
+        missing = await bench.get("/api/v1/banks/shed")
+        assert missing["hint"] == "There are: house."
+        assert bench.limits[-1].to_dict()["ccl"] == found["ccl"]
+        # a cell of one pack is high: the bank falls with it, and says which pack and why
+        packs[1].set_cell_voltage(2, 3.45)
+        await asyncio.sleep(15)
+        lowered = await bench.get("/api/v1/banks/house")
+        assert lowered["ccl"]["value"] < found["ccl"]["value"] / 1.5
+        assert lowered["ccl"]["pack"] == "middle"
+        assert any("by" not in text and "middle may take" in text for text in bench.told("limit"))
+        count = len(bench.limits)
+        await asyncio.sleep(30)
+        assert len(bench.limits) - count <= 3
+
+
+async def test_a_pack_that_is_lost_counts_until_a_person_says_that_it_is_apart(file: Path) -> None:
+    packs = three()
+    write(file, packs)
+    async with Bench(packs).running() as bench:
+        packs[2].fault("silent")
+        await asyncio.sleep(60)
+        status = bench.bank.status()
+        assert (status["ccl"]["code"], status["ccl"]["pack"]) == ("vanished", "right")
+        assert status["ccl"]["value"] < 60
+        assert "right is not heard and may conduct still" in bench.told("trouble")[0]
+        write(file, packs, 'apart = ["right"]')
+        outcome = await bench.service.reload()
+        assert outcome.kept == NAMES
+        assert not outcome.remarks
+        await asyncio.sleep(60)
+        status = bench.bank.status()
+        assert (status["trouble"], status["ccl"]["pack"] != "right") == ([], True)
+        assert status["ccl"]["value"] > 60
+        assert any("It is over" in text for text in bench.told("trouble"))
+
+
+async def test_the_limits_of_a_bank_are_carried_out_while_all_of_its_packs_act(file: Path) -> None:
+    packs = three()[:2]
+    write(file, packs, 'sink_command = "carry"', pack="enforce = true")
+    await approve(packs[0], policy_text("jbd"))
+    said: list[dict[str, Any]] = []
+    bench = Bench(packs)
+    bench.bank.sinks = LimitSinks([LineSink(said.append)], {"bank": "house"})
+    async with bench.running(20):
+        left = bench.service.packs["left"].judge
+        assert left.enforcing
+        assert not said
+        assert "those of middle do not" in bench.bank.status()["sink_trouble"]
+        now = asyncio.get_running_loop().time()
+        assert left.acting.sinks.alive(now) == {"charge": False, "discharge": False}
+        await approve(packs[1], policy_text("jbd"))
+        await until(lambda: bool(said) and said[-1]["ccl"] > 60, 60)
+        assert (said[-1]["bank"], said[-1]["ttl"]) == ("house", 10.0)
+        # the sink of the bank is what limits each pack: a curve opens no FET
+        now = asyncio.get_running_loop().time()
+        assert left.acting.sinks.alive(now) == {"charge": True, "discharge": True}
+        assert left.policies is not None
+        assert left.policies.engine.plan.policies is not None
+        packs[0].set_cell_voltage(2, 3.45)
+        await asyncio.sleep(5)
+        assert said[-1]["ccl"] < 50
+        assert packs[0].truth().charge_switch
+
+
+async def test_a_person_is_refused_where_too_much_would_flow(file: Path) -> None:
+    packs = three()
+    write(file, packs)
+    packs[2].set_soc(2.0)
+    async with Bench(packs).running() as bench:
+        right = bench.service.packs["right"]
+        jobs = PackJobs(right)
+        off = SwitchRequest(switch="charge", on=False)
+        assert (await jobs.switch(_Nobody(), off))["result"] == "done"
+        await asyncio.sleep(3)
+        on = SwitchRequest(switch="charge", on=True)
+        sent = packs[2].counters["commands"]
+        for wish in (on, SwitchRequest(switch="charge", on=True, dry_run=True)):
+            with pytest.raises(GateError, match=r"V below the packs beside it: about \d+ A") as no:
+                await jobs.switch(_Nobody(), wish)
+            assert no.value.checks[0].waiver == "join"
+        assert packs[2].counters["commands"] == sent
+        waived = SwitchRequest(switch="charge", on=True, waive=["join"])
+        assert (await jobs.switch(_Nobody(), waived))["result"] == "done"
+        # the other way nothing can flow in, and the others wait while one joins
+        with pytest.raises(GateError, match="right is being switched on, and one pack joins"):
+            await PackJobs(bench.service.packs["left"]).switch(_Nobody(), on)
+        await asyncio.sleep(10)
+        assert (await PackJobs(bench.service.packs["left"]).switch(_Nobody(), on))["result"] == (
+            "done"
+        )
+
+
+async def test_policies_give_nothing_back_while_too_much_would_flow(file: Path) -> None:
+    packs = three()[:2]
+    write(file, packs, pack="enforce = true")
+    for pack in packs:
+        await approve(pack, policy_text("jbd"))
+    async with Bench(packs).running(70) as bench:
+        packs[0].set_cell_voltage(2, 3.58)
+        await until(lambda: packs[0].truth().charge_switch is False, 20)
+        packs[0].set_cell_voltage(2, None)
+        packs[0].set_soc(2.0)
+        await asyncio.sleep(200)
+        assert packs[0].truth().charge_switch is False
+        waits = bench.service.packs["left"].status()["acting"]["switches"]["charge"]["given_back"]
+        assert "It waits: left has" in waits
+        packs[0].set_soc(60.0)
+        await until(lambda: packs[0].truth().charge_switch is True, 120)
+
+
+async def test_without_a_service_nobody_knows_what_would_flow(file: Path) -> None:
+    packs = three(protocol="jk02")
+    write(file, packs)
+    for target in ("left", packs[0].target):  # by its name, and by its place
+        async with bmslink.connect(target) as device:
+            for refused in (
+                device.switch("charge", True),
+                config.rehearse_switch(device, CHARGE_ON),
+            ):
+                with pytest.raises(GateError, match="in the bank house, and what would flow"):
+                    await refused
+            assert (await device.switch("charge", False)).result == "done"
+            plan = await device.plan({"charge_switch": True})
+            assert [check.name for check in plan.blocked] == ["join"]
+            assert (await switch(device, CHARGE_ON, waive=["join"])).result == "done"
+            assert (await device.switch("balance", True)).result in ("done", "nothing")
+
+
+async def test_a_mistake_with_a_bank_is_its_own(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packs = three()
+    write(file, packs)
+    async with Bench(packs).running() as bench:
+        with monkeypatch.context() as patched:
+            patched.setattr("bmslink.runtime.banks.served_bank.Member", None)
+            await asyncio.sleep(5)
+            assert bench.bank.decision is None
+            assert len(bench.told("trouble")) == 1
+            assert all(pack.health.state == "ok" for pack in bench.service.packs.values())
+            assert bench.service.packs["left"].board.joins is not None
+        await asyncio.sleep(5)
+        assert bench.bank.decision is not None
+        assert bench.bank.failed == ""
+
+
+class _Nobody:
+    """A client that reads nothing."""
+
+    def __call__(self, *about: object) -> None: ...
+
+    def note(self, text: str) -> None: ...
