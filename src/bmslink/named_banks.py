@@ -83,47 +83,52 @@ class Banks(msgspec.Struct, frozen=True):
 
 def load_banks(document: Document) -> Banks:
     """The banks of a file, each checked by itself. Raises `TargetError`."""
-    table = document.content.get(_SECTION, {})
-    found = document.convert(Banks, {_SECTION: table})
+    found = document.convert(Banks, {_SECTION: document.content.get(_SECTION, {})})
     taken: dict[str, str] = {}
     for name, bank in found.banks.items():
-        key = (_SECTION, name)
-        title = f"[{_SECTION}.{name}]"
         if not _NAME.fullmatch(name):
             raise document.wrong(
-                key,
+                (_SECTION, name),
                 f"{name!r} cannot name a bank: use letters, digits, - and _, beginning with a "
                 "letter or digit, at most 64",
             )
-        if not _LEAST <= len(bank.packs) <= _MOST:
-            raise document.wrong(
-                (*key, "packs"),
-                f"{title} packs: a bank has {_LEAST} to {_MOST} packs, not {len(bank.packs)}",
-            )
-        for pack in bank.packs:
-            if taken.get(pack) == name:
-                raise document.wrong((*key, "packs"), f"{title} packs: {pack!r} is named twice")
-            if pack in taken:
-                raise document.wrong(
-                    (*key, "packs"),
-                    f"{title} packs: {pack!r} is in the bank {taken[pack]!r} already, and a pack "
-                    "is in one bank",
-                )
-            taken[pack] = name
-        for field in ("resistance", "apart"):
-            for pack in getattr(bank, field):
-                if pack not in bank.packs:
-                    raise document.wrong(
-                        (*key, field),
-                        f"{title} {field}: {pack!r} is no pack of this bank."
-                        f"{did_you_mean(pack, bank.packs)} It has: {', '.join(bank.packs)}",
-                    )
+        _require_packs(document, name, bank, taken)
         if bank.sink_command is not None and bank.connection is BankConnection.SERIES:
             raise document.wrong(
-                (*key, "sink_command"),
-                f"{title} sink_command: the limits of packs in series are only reported",
+                (_SECTION, name, "sink_command"),
+                f"[{_SECTION}.{name}] sink_command: the limits of packs in series are only "
+                "reported",
             )
     return found
+
+
+def _require_packs(document: Document, name: str, bank: BankOptions, taken: dict[str, str]) -> None:
+    """`TargetError` for packs that are too few, twice there, or of another bank. `taken`: pack ->
+    its bank, which is added to."""
+
+    def require(right: bool, field: str, why: str) -> None:
+        if not right:
+            raise document.wrong((_SECTION, name, field), f"[{_SECTION}.{name}] {field}: {why}")
+
+    count = len(bank.packs)
+    require(_LEAST <= count <= _MOST, "packs", f"a bank has {_LEAST} to {_MOST} packs, not {count}")
+    for pack in bank.packs:
+        other = taken.get(pack)
+        require(other != name, "packs", f"{pack!r} is named twice")
+        require(
+            other is None,
+            "packs",
+            f"{pack!r} is in the bank {other!r} already, and a pack is in one bank",
+        )
+        taken[pack] = name
+    for field in ("resistance", "apart"):
+        for pack in getattr(bank, field):
+            require(
+                pack in bank.packs,
+                field,
+                f"{pack!r} is no pack of this bank.{did_you_mean(pack, bank.packs)} It has: "
+                f"{', '.join(bank.packs)}",
+            )
 
 
 def require_known(document: Document, banks: Banks, packs: Sequence[str]) -> None:

@@ -17,9 +17,10 @@ def asks_bank(board: Board, mistaken: Callable[[BaseException], None]) -> Callab
     to `mistaken`, and switches nothing on."""
 
     def why_not(name: str) -> str:
+        found = ["bmslink made a mistake with the bank of this pack."]
         with contained(mistaken):
-            return why_not_join(board, Switch(name), by_file=False)
-        return "bmslink made a mistake with the bank of this pack."
+            found = [why_not_join(board, Switch(name), by_file=False)]
+        return found[0]
 
     return why_not
 
