@@ -66,6 +66,9 @@ class ParallelBank:
         self._lately: dict[Direction, deque[tuple[float, float]]] = {
             direction: deque() for direction in DIRECTIONS
         }
+        """Limits, and until when each was in force."""
+        self._said: dict[tuple[str, Direction], tuple[tuple[object, ...], BankReason]] = {}
+        """The reason of each pack, with what it was made of."""
 
     def step(self, members: Sequence[Member], now: float) -> BankDecision:
         """The limits at `now`, monotonic seconds."""
@@ -117,10 +120,10 @@ class ParallelBank:
 
     # -- shares ----------------------------------------------------------------------------------
 
-    def _shares(self, paths: Mapping[str, bool | None]) -> dict[str, PackShare]:
+    def _shares(self, paths: Mapping[str, bool | None]) -> Mapping[str, PackShare]:
         sure = [name for name, on in paths.items() if on]
         maybe = [name for name, on in paths.items() if on is None]
-        return {name: self.book.share(name, sure, maybe) for name in (*sure, *maybe)}
+        return self.book.shares(sure, maybe)
 
     @staticmethod
     def _shown(
@@ -163,6 +166,8 @@ class ParallelBank:
             text = f"no pack conducts for {direction}"
             reasons = [BankReason(BankCode.NOT_CONDUCTING, 0.0, "", text)]
         limit = self._ramped(_LIMIT[direction], in_order(reasons), now)
+        if lately and lately[-1][1] == limit.value:
+            lately.pop()
         lately.append((now, limit.value))
         return limit
 
@@ -182,16 +187,13 @@ class ParallelBank:
             self.book.watch(member, direction, allowed, limits, together)
         value, over = self.book.most(member, direction, allowed, share, now, blocked=self._blocked)
         policy, why = member.binding(direction)
-        code = BankCode.OVERLOAD if over else BankCode.SHARE
-        text = f"{member.name} may take {allowed:g} A"
-        if over:
-            text += ", and takes more of the current than was reckoned with"
-        elif allowed and value:
-            text += f", and takes {min(1.0, allowed / value):.0%} of the current"
-        if not fresh:
-            code = BankCode.UNREAD if member.heard is None else BankCode.VANISHED
-            text += " and is not heard" if member.heard is not None else " and was never read"
-        return BankReason(code, _down(value), member.name, f"{text} ({why})", policy)
+        value = _down(value)
+        of = value, allowed, over, fresh, member.heard is None, policy, why
+        key = member.name, direction
+        if key not in self._said or self._said[key][0] != of:
+            code, text = _in_words(member, allowed, value, over=over, fresh=fresh)
+            self._said[key] = of, BankReason(code, value, member.name, f"{text} ({why})", policy)
+        return self._said[key][1]
 
     def _ramped(self, name: str, reasons: tuple[BankReason, ...], now: float) -> BankLimit:
         ramp, target = self._ramps[name], reasons[0].value
@@ -214,6 +216,22 @@ class ParallelBank:
             self._ramps[name].wait(now)
             return BankLimit(found[0].value, found)
         return _limit(self._ramps[name].move(found[0].value, now, may_rise=True), found)
+
+
+def _in_words(
+    member: Member, allowed: float, value: float, *, over: bool, fresh: bool
+) -> tuple[BankCode, str]:
+    """Why the bank may have no more for this pack."""
+    text = f"{member.name} may take {allowed:g} A"
+    if over:
+        text += ", and takes more of the current than was reckoned with"
+    elif allowed and value:
+        text += f", and may have {min(1.0, allowed / value):.0%} of the current"
+    if member.heard is None:
+        return BankCode.UNREAD, f"{text} and was never read"
+    if not fresh:
+        return BankCode.VANISHED, f"{text} and is not heard"
+    return BankCode.OVERLOAD if over else BankCode.SHARE, text
 
 
 def _limit(value: float, reasons: tuple[BankReason, ...]) -> BankLimit:

@@ -40,6 +40,8 @@ _NOISE, _NOISE_SHARE = 0.3, 0.01
 """A and a share of it: how wrong a steady current may be."""
 _OVER, _OVER_SHARE = 0.5, 0.02
 """A and a share: a pack further beyond its limit than that takes more than it should."""
+_KEPT_SHARES = 64
+"""Sets of packs whose shares are remembered."""
 _KEPT = 60.0
 """s for which a share that was seen to be too low is held up."""
 
@@ -94,6 +96,8 @@ class ShareBook:
             ohms = resistance.get(each.name, typical / each.capacity)
             self._known[each.name] = _Known(1 / ohms, _UNSURE[source], source)
         self.anchor: Anchor | None = None
+        self._shares: dict[tuple[tuple[str, ...], tuple[str, ...]], Mapping[str, PackShare]] = {}
+        """What was worked out, until something is learned."""
         self._over: dict[tuple[str, Direction], tuple[float, float]] = {}
         """The share that was seen of a pack beyond its limit, and when."""
         self._beyond: dict[tuple[str, Direction], float] = {}
@@ -137,6 +141,7 @@ class ShareBook:
         ]
         if len(taking) < 2 or sum(moved[each.name] for each in taking) < 0.9:
             return
+        self._shares.clear()
         whole = sum(self._known[each.name].conductance for each in taking)
         for each in taking:
             self._take(self._known[each.name], moved[each.name] * whole)
@@ -182,18 +187,33 @@ class ShareBook:
 
     # -- what is known ---------------------------------------------------------------------------
 
-    def share(self, name: str, sure: Collection[str], maybe: Collection[str]) -> PackShare:
-        """The share of a pack that conducts beside `sure` (packs that do, itself among them or
-        not) and `maybe` (packs that may conduct)."""
-        own = self._known[name]
-        others = [self._known[each] for each in sure if each != name]
-        more = [self._known[each] for each in maybe if each != name and each not in sure]
-        weak = sum(each.conductance / each.factor for each in others)
-        strong = sum(each.conductance * each.factor for each in (*others, *more))
-        high = own.conductance * own.factor
-        low = own.conductance / own.factor
-        likely = own.conductance / (own.conductance + sum(o.conductance for o in others))
-        return PackShare(likely, low / (low + strong), high / (high + weak), own.source)
+    def shares(self, sure: Sequence[str], maybe: Sequence[str]) -> Mapping[str, PackShare]:
+        """The share of each pack that conducts (`sure`) or may (`maybe`): a pack that may leaves
+        the others all of the current, and has its own limit all the same."""
+        key = tuple(sure), tuple(maybe)
+        if key not in self._shares:
+            if len(self._shares) >= _KEPT_SHARES:
+                self._shares.clear()
+            self._shares[key] = self._work_out(sure, maybe)
+        return self._shares[key]
+
+    def _work_out(self, sure: Sequence[str], maybe: Sequence[str]) -> Mapping[str, PackShare]:
+        known = {name: self._known[name] for name in (*sure, *maybe)}
+        certain = [known[name] for name in sure]
+        weak = sum(each.conductance / each.factor for each in certain)
+        likely = sum(each.conductance for each in certain)
+        strong = sum(each.conductance * each.factor for each in known.values())
+        found = {}
+        for name, own in known.items():
+            high, low = own.conductance * own.factor, own.conductance / own.factor
+            beside = name in sure
+            found[name] = PackShare(
+                own.conductance / (likely if beside else likely + own.conductance),
+                low / (low + strong - high),
+                high / (high + weak - (low if beside else 0.0)),
+                own.source,
+            )
+        return found
 
     def most(
         self,
