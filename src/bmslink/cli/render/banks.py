@@ -24,7 +24,7 @@ _WORDS = {
     "not_conducting": "nothing conducts",
     "protect": "protects",
     "phase": "phase of",
-    "recovery": "recovering,",
+    "recovery": "rises slowly, bound by",
     "weakest": "weakest is",
 }
 """Code -> how it begins, before the name of a pack."""

@@ -37,7 +37,9 @@ async def packs(request: Request) -> Response:
 async def pack(request: Request) -> Response:
     """One pack: reading, identity, health, limits with reasons."""
     found = pack_of(request)
-    return answer({**_whole(found), **_energy(request, found)})
+    bank = service_of(request).banks.of(found.name)
+    beside = {"bank": None if bank is None else bank.short()}
+    return answer({**_whole(found), **beside, **_energy(request, found)})
 
 
 async def status(request: Request) -> Response:
@@ -135,6 +137,7 @@ async def metrics(request: Request) -> Response:
         request.headers.get("accept", ""),
         version=running_version(),
         began=service.began,
+        banks={name: bank.values for name, bank in service.banks.banks.items()},
     )
     return Response(text, headers={"content-type": content_type, "cache-control": "no-store"})
 

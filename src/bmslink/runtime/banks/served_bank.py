@@ -12,6 +12,7 @@ from bmslink.control.banks.joining import JoinCode, JoinVerdict, may_join
 from bmslink.control.banks.member import Member
 from bmslink.control.banks.parallel import ParallelBank
 from bmslink.control.banks.series import SeriesBank
+from bmslink.control.decide.limits import LIMITS
 from bmslink.model import Switch
 from bmslink.named_banks import BankConnection, BankOptions
 from bmslink.runtime.acting.contained import contained
@@ -178,6 +179,16 @@ class ServedBank:
         self._joining = name, asyncio.get_running_loop().time()
 
     # -- for people ------------------------------------------------------------------------------
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Its limits, as numbers: V and A; empty where there are none."""
+        found = {} if self.decision is None else {n: getattr(self.decision, n) for n in LIMITS}
+        return {name: limit.value for name, limit in found.items() if limit is not None}
+
+    def short(self) -> dict[str, Any]:
+        """What belongs to each of its packs."""
+        return {"bank": self.name, "connection": self.options.connection.value, **self.values}
 
     def status(self) -> dict[str, Any]:
         """For people and programs."""

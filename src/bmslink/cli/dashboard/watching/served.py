@@ -87,6 +87,8 @@ class ServedNews:
         pack = self._pack
         limits, health = found.get("limits"), found.get("health")
         pack.limits = limits if isinstance(limits, dict) else {}
+        bank = found.get("bank")
+        pack.bank = bank if isinstance(bank, dict) else {}
         policies = found.get("policies")
         if isinstance(policies, dict):
             how = "in shadow" if found.get("shadow") else "acting"
