@@ -107,7 +107,6 @@ class Service:
         """What follows from readings: conditions, bound limits, energy."""
         self.banks = BankKeeper(lambda: self._packs, self.feed, self.tell)
         """Packs that are wired together, and their limits."""
-        self.banks.change_to(plan.section(Banks))
         self.history: HistoryKeeper | None = self._keeper(plan)
         """What is kept on the disk; `None`: nothing is."""
         self.alerting = Alerting.of(plan, self.feed, self.tell)
@@ -116,6 +115,7 @@ class Service:
         """For show only."""
         self._make = make
         self._packs: dict[str, ServedPack] = {}
+        self.banks.change_to(plan.section(Banks))
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Lock()

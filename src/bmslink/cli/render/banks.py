@@ -15,19 +15,6 @@ _TITLES = {
     "cvl": ("charge voltage", "V"),
     "dvl": ("discharge voltage", "V"),
 }
-_WORDS = {
-    "share": "share of",
-    "overload": "seen too high on",
-    "vanished": "not heard:",
-    "unread": "never read:",
-    "sum": "sum of all",
-    "not_conducting": "nothing conducts",
-    "protect": "protects",
-    "phase": "phase of",
-    "recovery": "rises slowly, bound by",
-    "weakest": "weakest is",
-}
-"""Code -> how it begins, before the name of a pack."""
 
 
 def bank_lines(found: Mapping[str, Any]) -> Iterator[str]:
@@ -67,13 +54,10 @@ def summary(found: Mapping[str, Any]) -> str:
 
 def _limit(name: str, limit: Mapping[str, Any]) -> str:
     title, unit = _TITLES[name]
-    code, pack = str(limit.get("code")), limit.get("pack")
-    reasons = limit.get("reasons") or ()
-    binding = (r for r in reasons if r.get("code") != "recovery")
-    why: Mapping[str, Any] = next(binding, {})
-    by = " ".join(filter(None, [_WORDS.get(code, code), str(pack) if pack else ""]))
-    text = f" ({why['text']})" if why.get("text") else ""
-    return f"{title} {limit.get('value'):g} {unit}: {by}{text}"
+    binding = [each for each in limit.get("reasons") or () if each.get("code") != "recovery"]
+    why = f": {binding[0]['text']}" if binding else ""
+    code = str(limit.get("code")).replace("_", " ")
+    return f"{title} {limit.get('value'):g} {unit} ({code}){why}"
 
 
 def _shares(found: Mapping[str, Any]) -> str:

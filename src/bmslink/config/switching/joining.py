@@ -56,9 +56,11 @@ def _bank_at(device: Board) -> str:
     return ""
 
 
-def require_may_join(device: Board, command: Command, waive: Collection[str]) -> None:
+def require_may_join(
+    device: Board, command: Command, waive: Collection[str], *, rehearsed: bool = False
+) -> None:
     """`GateError` where a switch may not close beside the other packs of a bank; else those hear
-    that it does."""
+    that it does, unless it is only `rehearsed`."""
     if not command.on or command.switch not in _PATHS:
         return
     if JOIN not in known_waivers(waive) and (why := why_not_join(device, command.switch)):
@@ -68,7 +70,7 @@ def require_may_join(device: Board, command: Command, waive: Collection[str]) ->
             JOIN,
             JOIN,
         )
-    if device.joins is not None:
+    if device.joins is not None and not rehearsed:
         device.joins.began()
 
 

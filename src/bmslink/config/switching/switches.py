@@ -23,7 +23,7 @@ from bmslink.config.records.open_changes import begin
 from bmslink.config.switching.acting import Handed, by_hand, may_run
 from bmslink.config.switching.beside import Beside
 from bmslink.config.switching.confirm import look_at, seen
-from bmslink.config.switching.joining import JOIN, require_may_join, why_not_join
+from bmslink.config.switching.joining import require_may_join
 from bmslink.config.switching.off import rehearse_off, switch_off
 from bmslink.errors import (
     BmsError,
@@ -106,8 +106,7 @@ async def rehearse_switch(
     Refuses what `switch` refuses.
     """
     _possible(device, command, waive)
-    if command.on and JOIN not in waive and (alone := why_not_join(device, command.switch)):
-        raise refuse(f"Nothing was sent. {alone}", JOIN, JOIN)
+    require_may_join(device, command, waive, rehearsed=True)
     journal = journal or Journal()
     if not command.on:
         return await rehearse_off(device, command.switch, waive, journal)

@@ -72,10 +72,11 @@ def may_join(
     given: Mapping[str, float],
     now: float,
 ) -> JoinVerdict:
-    """Whether the switch for `direction` of a pack may be closed beside others of its bank.
-    `given`: known resistances, Ω."""
+    """Whether the switch for `direction` of a pack may be closed beside others of its bank; one
+    that is closed already may. `given`: known resistances, Ω."""
     beside = [each for each in others if _connected(each, now)]
-    if not beside:
+    closed = pack.fresh(now) and pack.conducts(direction, now) is True
+    if not beside or closed or pack.apart:
         return _FREE
     unheard = [each.name for each in beside if not each.fresh(now)]
     volts = [r.voltage for each in beside if each.fresh(now) and (r := each.reading) and r.voltage]

@@ -63,6 +63,12 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
         """Whether no reading of it is missing yet."""
         return self.heard is not None and now - self.heard <= 2 * self.interval
 
+    @property
+    def measured(self) -> bool:
+        """Whether the current of its reading is believed: one wild value says nothing."""
+        known = self.decision is None or self.decision.quality.get("current", "good") == "good"
+        return known and self.reading is not None and self.reading.current is not None
+
     def flow(self, direction: Direction) -> float | None:
         """The current of its reading in a direction, A; `None`: nothing was read."""
         if self.reading is None or self.reading.current is None:
@@ -98,9 +104,10 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
             return 0.0
         limit: Limit = getattr(self.decision.limits, _CURRENTS[direction])
         age = now - self.decision.time
-        if age > _FORGOTTEN:
+        holds = fresh_for(self.interval)
+        if age > max(_FORGOTTEN, 2 * holds):
             return 0.0
-        return limit.value * (_SHARE if age > max(_FROZEN, fresh_for(self.interval)) else 1.0)
+        return limit.value * (_SHARE if age > max(_FROZEN, holds) else 1.0)
 
     def binding(self, direction: Direction) -> tuple[str, str]:
         """The policy that holds that current where it is, and why."""

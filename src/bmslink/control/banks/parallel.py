@@ -79,9 +79,9 @@ class ParallelBank:
         if blocked != self._blocked:
             self._blocked = blocked
             self.book.forget_anchor()
-        self.book.hear(members, now)
-        shares = {d: self._shares(paths[d]) for d in DIRECTIONS}
         conducting = [m for m in members if any(paths[d][m.name] is not False for d in DIRECTIONS)]
+        self.book.hear(conducting, now)
+        shares = {d: self._shares(paths[d]) for d in DIRECTIONS}
         decision = BankDecision(
             bank=self.name,
             connection="parallel",
@@ -228,7 +228,7 @@ def _in_words(
     elif allowed and value:
         text += f", and may have {min(1.0, allowed / value):.0%} of the current"
     if member.heard is None:
-        return BankCode.UNREAD, f"{text} and was never read"
+        return BankCode.UNREAD, f"{text} and has not been read"
     if not fresh:
         return BankCode.VANISHED, f"{text} and is not heard"
     return BankCode.OVERLOAD if over else BankCode.SHARE, text

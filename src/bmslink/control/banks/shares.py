@@ -106,8 +106,8 @@ class ShareBook:
     # -- what is heard ---------------------------------------------------------------------------
 
     def hear(self, members: Sequence[Member], now: float) -> None:
-        """Look at all packs. A steady state of all of them is an anchor, and after a step of the
-        current a measurement."""
+        """Look at all packs that conduct or may. A steady state of all of them is an anchor, and
+        after a step of the current a measurement."""
         for each in members:
             current, heard = each.flow("charge"), each.heard
             recent = self._known[each.name].recent
@@ -171,7 +171,7 @@ class ShareBook:
         whatever obeys gives no more; and where that lasts, its current over that of all packs that
         are heard (`together`), because whichever is not heard may take nothing."""
         flow, now = member.flow(direction), member.heard
-        if flow is None or now is None:
+        if flow is None or now is None or not member.measured:
             return
         key = member.name, direction
         if flow <= allowed + max(_OVER, _OVER_SHARE * allowed):

@@ -54,6 +54,8 @@ class BankKeeper:
         gone = [name for name, bank in self._banks.items() if kept.get(name) is not bank]
         self._banks = kept
         self._of = {pack: name for name, options in new.items() for pack in options.packs}
+        for pack in self._packs().values():
+            self.attach(pack)
         for name in gone:
             if name in self._tasks:
                 self._tasks.pop(name).cancel()
@@ -63,7 +65,9 @@ class BankKeeper:
     def attach(self, pack: ServedPack) -> None:
         """A pack that is served from now on: its bank hears of it, and is asked before it joins."""
         pack.looked = partial(self._look, pack.name)
-        pack.board.joins = BankJoin(pack.name, partial(self.of, pack.name))
+        banked = self.of(pack.name) is not None
+        gate = BankJoin(pack.name, partial(self.of, pack.name)) if banked else None
+        pack.board.joins = gate
 
     def sink_of(self, name: str) -> BankSink:
         """What carries the limits of a pack out where its bank does."""

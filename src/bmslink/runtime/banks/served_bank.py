@@ -52,6 +52,7 @@ class ServedBank:
         self._feed = feed
         self._teller = BankTeller(name, tell)
         self._bank: ParallelBank | SeriesBank | None = None
+        self._sizes: tuple[tuple[float, int], ...] = ()
         command = options.sink_command
         self.sinks = LimitSinks([] if command is None else [CommandSink(command)], {"bank": name})
         """What carries the limits of the bank out."""
@@ -113,7 +114,9 @@ class ServedBank:
         )
 
     def _step(self, members: Sequence[Member], now: float) -> BankDecision:
-        if self._bank is None:
+        sizes = tuple((each.capacity, each.cells) for each in members)
+        if self._bank is None or sizes != self._sizes:
+            self._sizes = sizes
             self._bank = (
                 ParallelBank(self.name, members, self.options.resistance)
                 if self.parallel

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from bank_support import Bench, member
+from bank_support import Bench, decided, member
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -222,6 +222,28 @@ def test_shares_are_learned_from_steps_whatever_flows_among_the_packs() -> None:
     assert value(bench(60).dcl) > 0.85 * 490  # c: (100 + 2) A of its 0.2 is the least
 
 
+def test_a_pack_that_is_apart_keeps_nobody_from_learning() -> None:
+    bench = Bench([*THREE, {"name": "d", "apart": True, "heard": None, "reading": None}])
+    for total in (0.0, -90.0, 0.0):
+        found = bench(5, **{n: {"current": total / 3} for n in "abc"})
+    assert {each.shares["charge"].source for each in found.members[:3]} == {"steps"}
+
+
+def test_a_pack_that_is_read_once_a_minute_is_no_pack_that_is_gone() -> None:
+    bench = Bench([{"name": "a"}, {"name": "b", "interval": 60.0}])
+    before = value(bench(5).ccl)
+    rare = member("b", bench.now)
+    found = bench(110, b={"decision": rare.decision, "heard": rare.heard})
+    assert (value(found.ccl), found.trouble) == (before, ())
+
+
+def test_one_wild_value_is_no_share() -> None:
+    bench = Bench(TWO)
+    before = value(bench(10).ccl)
+    wild = msgspec.structs.replace(decided(bench.now, 50.0, 100.0), quality={"current": "suspect"})
+    assert value(bench(a={"current": 600.0, "decision": wild}).ccl) == before
+
+
 def test_a_share_that_was_never_seen_steady_is_bounded_by_capacity_or_resistance() -> None:
     members = [member("a", 0.0, capacity=100.0), member("b", 0.0, capacity=100.0)]
     capacity = ShareBook(members, {}).shares(["a", "b"], [])["a"]
@@ -261,7 +283,8 @@ def test_packs_of_unequal_cells_or_without_policies_have_no_limits() -> None:
 
 def pair(difference: float, **more: Any) -> tuple[Member, list[Member]]:
     """A pack so many V above two others."""
-    own = member("a", 100.0, voltage=53.0 + difference, **more)
+    off = {"charging_allowed": False, "discharging_allowed": False}
+    own = member("a", 100.0, voltage=53.0 + difference, **{**off, **more})
     return own, [member("b", 100.0), member("c", 100.0)]
 
 
@@ -278,6 +301,11 @@ def test_a_pack_joins_where_what_equalises_is_within_all_limits() -> None:
         assert words in found.text
     assert may_join(own, others, "discharge", {}, 100.0).free  # that path lets nothing in
     assert may_join(own, others, "charge", {"a": 0.016}, 100.0).free
+    # a switch that is closed already changes nothing, nor one of a pack that is disconnected
+    own, others = pair(-3.0)
+    assert may_join(own, others, "charge", {}, 100.0).free
+    own, others = pair(-3.0, charging_allowed=False, apart=True)
+    assert may_join(own, others, "charge", {}, 100.0).free
     # what the others may give or take counts too
     own, others = pair(-0.6, ccl=400.0)
     weak = [msgspec.structs.replace(each, decision=member("x", 100.0, dcl=10.0).decision)

@@ -15,6 +15,7 @@ from asgi_support import ask
 import bmslink
 from acting_support import approve, policy_text
 from bmslink import config
+from bmslink.cli.render.service import status
 from bmslink.config.switching.switches import switch
 from bmslink.control.banks.decision import BankDecision
 from bmslink.errors import GateError, TargetError
@@ -168,6 +169,14 @@ async def test_a_bank_is_reckoned_told_and_asked_for(file: Path) -> None:
         assert [each["fresh"] for each in found["packs"]] == [True] * 3
         assert (await bench.get("/api/v1/banks"))["banks"][0]["bank"] == "house"
         assert (await bench.get("/api/v1/status"))["banks"][0]["ccl"] == found["ccl"]
+        own = (await bench.get("/api/v1/packs/left"))["bank"]
+        assert (own["bank"], own["ccl"], own["cvl"]) == ("house", found["ccl"]["value"], 13.8)
+        text = (await ask(make_app(bench.service), "GET", "/metrics")).body.decode()
+        assert 'bmslink_bank_limit_volts{bank="house",limit="cvl"} 13.8' in text
+        shown = "\n".join(status({"banks": [bench.bank.status()]}, "here"))
+        assert "bank house (parallel): 13." in shown
+        assert f"charge {found['ccl']['value']:g} A (share): " in shown
+        assert "left 33% (23% to 46%, capacity)" in shown
         missing = await bench.get("/api/v1/banks/shed")
         assert missing["hint"] == "There are: house."
         assert bench.limits[-1].to_dict()["ccl"] == found["ccl"]
@@ -189,18 +198,18 @@ async def test_a_pack_that_is_lost_counts_until_a_person_says_that_it_is_apart(f
     async with Bench(packs).running() as bench:
         packs[2].fault("silent")
         await asyncio.sleep(60)
-        status = bench.bank.status()
-        assert (status["ccl"]["code"], status["ccl"]["pack"]) == ("vanished", "right")
-        assert status["ccl"]["value"] < 60
+        found = bench.bank.status()
+        assert (found["ccl"]["code"], found["ccl"]["pack"]) == ("vanished", "right")
+        assert found["ccl"]["value"] < 60
         assert "right is not heard and may conduct still" in bench.told("trouble")[0]
         write(file, packs, 'apart = ["right"]')
         outcome = await bench.service.reload()
         assert outcome.kept == NAMES
         assert not outcome.remarks
         await asyncio.sleep(60)
-        status = bench.bank.status()
-        assert (status["trouble"], status["ccl"]["pack"] != "right") == ([], True)
-        assert status["ccl"]["value"] > 60
+        found = bench.bank.status()
+        assert (found["trouble"], found["ccl"]["pack"] != "right") == ([], True)
+        assert found["ccl"]["value"] > 60
         assert any("It is over" in text for text in bench.told("trouble"))
 
 
@@ -294,6 +303,21 @@ async def test_without_a_service_nobody_knows_what_would_flow(file: Path) -> Non
             assert [check.name for check in plan.blocked] == ["join"]
             assert (await switch(device, CHARGE_ON, waive=["join"])).result == "done"
             assert (await device.switch("balance", True)).result in ("done", "nothing")
+
+
+async def test_a_pack_that_is_served_without_its_name_is_in_its_bank_all_the_same(
+    file: Path,
+) -> None:
+    packs = three(protocol="jk02")
+    write(file, packs)
+    bench = Bench(packs)
+    bench.service = Service(load_plan([packs[0].target]))
+    async with bench.running():
+        (served,) = bench.service.packs.values()
+        await PackJobs(served).switch(_Nobody(), SwitchRequest(switch="charge", on=False))
+        with pytest.raises(GateError, match="in the bank house"):
+            await PackJobs(served).switch(_Nobody(), SwitchRequest(switch="charge", on=True))
+        assert bench.bank.status()["ccl"]["code"] == "unread"
 
 
 async def test_a_mistake_with_a_bank_is_its_own(
