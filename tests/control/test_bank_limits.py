@@ -302,7 +302,7 @@ def test_a_pack_joins_where_what_equalises_is_within_all_limits() -> None:
     assert may_join(own, others, "discharge", {}, 100.0).free  # that path lets nothing in
     assert may_join(own, others, "charge", {"a": 0.016}, 100.0).free
     # a switch that is closed already changes nothing, nor one of a pack that is disconnected
-    own, others = pair(-3.0)
+    own, others = pair(-3.0, charging_allowed=True)
     assert may_join(own, others, "charge", {}, 100.0).free
     own, others = pair(-3.0, charging_allowed=False, apart=True)
     assert may_join(own, others, "charge", {}, 100.0).free

@@ -317,7 +317,7 @@ async def test_a_pack_that_is_served_without_its_name_is_in_its_bank_all_the_sam
         await PackJobs(served).switch(_Nobody(), SwitchRequest(switch="charge", on=False))
         with pytest.raises(GateError, match="in the bank house"):
             await PackJobs(served).switch(_Nobody(), SwitchRequest(switch="charge", on=True))
-        assert bench.bank.status()["ccl"]["code"] == "unread"
+        assert bench.bank.status()["failed"] == "None of its packs is served here."
 
 
 async def test_a_mistake_with_a_bank_is_its_own(

@@ -197,13 +197,14 @@ class ServedBank:
         """For people and programs."""
         now = asyncio.get_running_loop().time()
         found = self.decision
+        served = any(name in self._packs() for name in self.options.packs)
         known: dict[str, Any] = {"bank": self.name, "connection": self.options.connection.value}
         if found is not None:
             known |= found.to_dict()
         return {
             **known,
             "age": None if found is None else round(now - found.time, 3),
-            "failed": self.failed,
+            "failed": self.failed or ("" if served else "None of its packs is served here."),
             "sinks": self.sinks.alive(now),
             "sink_trouble": " ".join(filter(None, [self.sinks.trouble, self.waits])),
         }
