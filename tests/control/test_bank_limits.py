@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -220,6 +221,21 @@ def test_shares_are_learned_from_steps_whatever_flows_among_the_packs() -> None:
         assert share.likely == pytest.approx(true[each.name], abs=0.002)
         assert share.high - share.low < 0.08
     assert value(bench(60).dcl) > 0.85 * 490  # c: (100 + 2) A of its 0.2 is the least
+
+
+def test_a_pack_conducts_as_it_says_unless_its_current_says_otherwise() -> None:
+    now = 100.0
+    shut: dict[str, Any] = {"charging_allowed": False, "discharging_allowed": False}
+    assert member("a", now, 0.5, **shut).conducts("charge", now) is False
+    assert member("a", now, 5.0, **shut).conducts("charge", now) is True
+    assert member("a", now, 5.0, **shut).conducts("discharge", now) is False
+    silent = member("a", now, charging_allowed=None)
+    assert silent.conducts("charge", now) is None
+    assert silent.reading is not None
+    switched = replace(silent.reading, charge_switch=False)
+    off = msgspec.structs.replace(silent, reading=switched)
+    assert off.conducts("charge", now) is False
+    assert off.conducts("charge", now + 60) is False  # as it was, however old that is
 
 
 def test_a_pack_that_is_apart_keeps_nobody_from_learning() -> None:
