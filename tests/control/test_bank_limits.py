@@ -238,6 +238,44 @@ def test_a_pack_conducts_as_it_says_unless_its_current_says_otherwise() -> None:
     assert off.conducts("charge", now + 60) is False  # as it was, however old that is
 
 
+def test_a_load_moves_no_limit_of_charging() -> None:
+    """Nor the other way round: what flows turns before it comes near that limit."""
+    bench = Bench(TWO)
+    idle = value(bench(6).ccl)
+    loaded = bench(6, a={"current": -90.0}, b={"current": -90.0})
+    assert value(loaded.ccl) == idle
+
+
+def test_a_current_is_reckoned_a_little_higher_than_it_was_read() -> None:
+    bench = Bench(TWO)
+    bench(6, a={"current": 30.0}, b={"current": 30.0})
+    book, own = bench.bank.book, member("a", bench.now, 30.0)
+    share = book.shares(["a", "b"], [])["a"]
+    nothing: dict[str, frozenset[str]] = {"charge": frozenset(), "discharge": frozenset()}
+    most, _ = book.most(own, "charge", 50.0, share, bench.now, blocked=nothing)
+    assert most == pytest.approx(60 + (50 - 30.3) / share.high)
+    least, _ = book.most(own, "charge", 20.0, share, bench.now, blocked=nothing)
+    assert least == pytest.approx(60 - (30.3 - 20) / share.low)
+
+
+def test_a_pack_that_takes_nothing_now_counts_for_half_its_share_at_least() -> None:
+    """A full one takes more as soon as the voltage rises; at 0 A it stops the bank."""
+    bench = Bench([{"name": n, "capacity": 100.0} for n in "abc"])
+    told = {"a": {"current": 0.0, "ccl": 10.0}, "b": {"current": 45.0}, "c": {"current": 45.0}}
+    full = bench(40, **told)
+    assert full.ccl is not None
+    assert (full.ccl.why.pack, full.ccl.why.value) == ("a", 60.0)
+
+
+def test_two_steady_states_long_after_each_other_say_nothing_of_shares() -> None:
+    bench = Bench(TWO)
+    bench(5)
+    for n in range(80):
+        bench(a={"current": -10.0 * (n % 7)}, b={"current": -10.0 * (n % 5)})
+    found = bench(5, a={"current": -90.0}, b={"current": -10.0})
+    assert found.members[0].shares["charge"].source == "capacity"
+
+
 def test_a_pack_that_is_apart_keeps_nobody_from_learning() -> None:
     bench = Bench([*THREE, {"name": "d", "apart": True, "heard": None, "reading": None}])
     for total in (0.0, -90.0, 0.0):

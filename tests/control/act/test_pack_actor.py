@@ -74,7 +74,7 @@ class Rig:
         self.lines: list[dict[str, Any]] = []
         loop = asyncio.get_running_loop()
         self.actor = PackActor(
-            SimpleNamespace(openings=1),
+            SimpleNamespace(openings=1, joins=None, named=None),
             Mandate(enforce=True, host_power="other", able=frozenset({"charge"})),
             {"charge": self.switch},
             self.store,
