@@ -53,8 +53,9 @@ def bank_lines(sums: BankSums, width: int, now: float, g: Glyphs) -> list[Text]:
         line.append(f"   {part}", "bold")
     line.append(f"   {time_words(sums.seconds, charging=sums.charging)}".rstrip())
     if sums.limits is not None:
-        most, least = (t.number(each, 0, " A", g) for each in sums.limits)
-        line.append(f"   may take {most}, give {least}")
+        takes, gives = (t.number(each, 0, " A", g) for each in sums.limits)
+        may = f"   may take {takes}, give {gives}"
+        line.append(may if line.cell_len + len(may) <= width else "")
     worst = Text("worst: ", "dim")
     if sums.worst is not None:
         level, said = trouble(sums.worst, now), summary(sums.worst, now)
