@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bmslink.cli.dashboard.desk import Desk
 from dashboard_support import bank, screen
+
+from bmslink.cli.dashboard.desk import Desk
 
 
 def test_the_bank_of_a_service_says_what_it_may_take_and_give() -> None:
