@@ -17,6 +17,7 @@ from bmslink.control.banks.member import Member
 from bmslink.control.banks.series import SeriesBank
 from bmslink.control.banks.shares import ShareBook
 from bmslink.control.decide.lasting.phase import ChargePhase
+from bmslink.control.decide.limits import Limit, Reason
 
 TWO: list[dict[str, Any]] = [{"name": "a"}, {"name": "b"}]
 THREE: list[dict[str, Any]] = [
@@ -193,8 +194,23 @@ def test_the_voltage_protects_every_pack_and_the_phase_is_that_of_those_not_full
     assert value(bench(200).cvl) == 55.2
     both = bench(300, b={"phase": ChargePhase.FLOAT, "top": 53.6})
     assert (value(both.cvl), both.phase) == (53.6, "float")
+    # the wish of a full pack counts for nothing beside one that is not full
+    mixed = bench(300, a={"top": 54.5}, b={"phase": ChargePhase.ABSORPTION, "top": 54.0})
+    assert value(mixed.cvl) == 54.0
+    bench(300, a={"top": 53.6}, b={"phase": ChargePhase.FLOAT, "top": 53.6})
     # a pack whose charge path is open has no say
     assert value(bench(300, a={"protect": 50.0, "charging_allowed": False}).cvl) == 53.6
+
+
+def test_the_load_stops_where_the_first_pack_is_empty() -> None:
+    bench = Bench(TWO)
+    low = decided(bench.now, 50.0, 100.0).limits
+    dvl = Limit(49.6, (Reason("cell_undervoltage_derate", 49.6, "a cell is low"),))
+    higher = msgspec.structs.replace(low, dvl=dvl)
+    decision = msgspec.structs.replace(decided(bench.now, 50.0, 100.0), limits=higher)
+    found = bench(3, b={"decision": decision}).dvl
+    assert found is not None
+    assert (found.value, found.why.pack) == (49.6, "b")
 
 
 def test_every_reason_gives_its_value_and_no_limit_is_above_the_first() -> None:
@@ -353,7 +369,8 @@ def test_a_pack_joins_where_what_equalises_is_within_all_limits() -> None:
     assert found.code is JoinCode.CURRENT
     for words in ("0.90 V below", "about 75 A", "into it", "8.0 mΩ", "a may take 50 A"):
         assert words in found.text
-    assert may_join(own, others, "discharge", {}, 100.0).free  # that path lets nothing in
+    lower, _ = pair(-2.0)
+    assert may_join(lower, others, "discharge", {}, 100.0).free  # that path lets nothing in
     assert may_join(own, others, "charge", {"a": 0.016}, 100.0).free
     # a switch that is closed already changes nothing, nor one of a pack that is disconnected
     own, others = pair(-3.0, charging_allowed=True)
@@ -379,6 +396,8 @@ def test_a_pack_joins_alone_and_never_beside_one_that_nobody_knows() -> None:
     assert "The voltage of c is not known" in found.text
     old = msgspec.structs.replace(own, heard=80.0)
     assert "of a is not known" in may_join(old, others, "charge", {}, 100.0).text
+    once = msgspec.structs.replace(pair(0.0, charging_allowed=True)[0], heard=80.0)
+    assert may_join(once, others, "charge", {}, 100.0).code is JoinCode.UNKNOWN
 
 
 def test_the_resistance_that_is_reckoned_with_is_low_and_says_where_it_is_from() -> None:
