@@ -47,13 +47,20 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write(
-    path: Path, packs: Sequence[SimulatedPack], bank: str = "", *, more: str = "", pack: str = ""
+    path: Path,
+    packs: Sequence[SimulatedPack],
+    bank: str = "",
+    *,
+    more: str = "",
+    pack: str = "",
+    banked: int = 3,
 ) -> None:
-    """A file with these packs in one bank; `bank`, `pack`: further keys of it and of each pack."""
+    """A file with these packs in one bank; `bank`, `pack`: further keys of it and of each pack; `banked`:
+    how many packs it has."""
     lines = ['[service]\npolicies = "lfp.toml"', more]
     for name, each in zip(NAMES, packs, strict=False):
         lines.append(f'[packs.{name}]\ntarget = "{each.target}"\n{pack}')
-    listed = ", ".join(f'"{name}"' for name in NAMES[: len(packs)])
+    listed = ", ".join(f'"{name}"' for name in NAMES[: min(banked, len(packs))])
     lines.append(f'[banks.house]\npacks = [{listed}]\nconnection = "parallel"\n{bank}')
     path.write_text("\n".join(lines))
 
@@ -213,7 +220,9 @@ async def test_a_pack_that_is_lost_counts_until_a_person_says_that_it_is_apart(f
         assert any("It is over" in text for text in bench.told("trouble"))
 
 
-async def test_the_limits_of_a_bank_are_carried_out_while_all_of_its_packs_act(file: Path) -> None:
+async def test_the_limits_of_a_bank_are_carried_out_while_all_of_its_packs_act(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     packs = three()[:2]
     write(file, packs, 'sink_command = "carry"', pack="enforce = true")
     await approve(packs[0], policy_text("jbd"))
@@ -239,6 +248,12 @@ async def test_the_limits_of_a_bank_are_carried_out_while_all_of_its_packs_act(f
         await asyncio.sleep(5)
         assert said[-1]["ccl"] < 50
         assert packs[0].truth().charge_switch
+        with monkeypatch.context() as patched:  # a mistake of ours: nothing more is said
+            patched.setattr("bmslink.runtime.banks.served_bank.Member", None)
+            await asyncio.sleep(2)
+            count = len(said)
+            await asyncio.sleep(8)
+            assert len(said) == count
 
 
 async def test_a_person_is_refused_where_too_much_would_flow(file: Path) -> None:
@@ -318,6 +333,28 @@ async def test_a_pack_that_is_served_without_its_name_is_in_its_bank_all_the_sam
         with pytest.raises(GateError, match="in the bank house"):
             await PackJobs(served).switch(_Nobody(), SwitchRequest(switch="charge", on=True))
         assert bench.bank.status()["failed"] == "None of its packs is served here."
+
+
+async def test_a_reload_puts_a_pack_into_a_bank_and_another_board_is_none_of_it(
+    file: Path,
+) -> None:
+    packs = three()
+    write(file, packs, banked=2)
+    async with Bench(packs).running() as bench:
+        right = bench.service.packs["right"]
+        assert right.board.joins is None
+        before = bench.bank.status()["ccl"]["value"]
+        write(file, packs)
+        await bench.service.reload()
+        assert right.board.joins is not None
+        assert bench.service.banks.of("right") is bench.bank
+        await asyncio.sleep(20)
+        assert bench.bank.status()["ccl"]["value"] > before
+        right.known.other = "another serial number"
+        await asyncio.sleep(3)
+        found = bench.bank.status()["packs"][2]
+        assert (found["fresh"], found["conducts"]["charge"]) == (False, None)
+        assert bench.bank.status()["ccl"]["value"] <= 50  # it may be anything
 
 
 async def test_a_mistake_with_a_bank_is_its_own(
