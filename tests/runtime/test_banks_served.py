@@ -55,8 +55,8 @@ def write(
     pack: str = "",
     banked: int = 3,
 ) -> None:
-    """A file with these packs in one bank; `bank`, `pack`: further keys of it and of each pack; `banked`:
-    how many packs it has."""
+    """A file with these packs, `banked` of them in one bank; `bank`, `pack`: further keys of it and
+    of each pack."""
     lines = ['[service]\npolicies = "lfp.toml"', more]
     for name, each in zip(NAMES, packs, strict=False):
         lines.append(f'[packs.{name}]\ntarget = "{each.target}"\n{pack}')
@@ -349,12 +349,13 @@ async def test_a_reload_puts_a_pack_into_a_bank_and_another_board_is_none_of_it(
         assert right.board.joins is not None
         assert bench.service.banks.of("right") is bench.bank
         await asyncio.sleep(20)
-        assert bench.bank.status()["ccl"]["value"] > before
+        joined = bench.bank.status()["ccl"]["value"]
+        assert joined > before
         right.known.other = "another serial number"
         await asyncio.sleep(3)
         found = bench.bank.status()["packs"][2]
         assert (found["fresh"], found["conducts"]["charge"]) == (False, None)
-        assert bench.bank.status()["ccl"]["value"] <= 50  # it may be anything
+        assert bench.bank.status()["ccl"]["value"] < joined  # what it takes is not known
 
 
 async def test_a_mistake_with_a_bank_is_its_own(
