@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from asgi_support import ask
@@ -17,16 +17,18 @@ from acting_support import approve, policy_text
 from bmslink import config
 from bmslink.cli.render.service import status
 from bmslink.config.switching.switches import switch
-from bmslink.control.banks.decision import BankDecision
+from bmslink.control.banks.decision import BankCode, BankDecision, BankLimit, BankReason
 from bmslink.errors import GateError, TargetError
 from bmslink.model import Command, Switch
 from bmslink.packs import load_packs
 from bmslink.runtime.acting.limit_sinks import LimitSinks, LineSink
 from bmslink.runtime.api.app import make_app
+from bmslink.runtime.banks.told import BankTeller
 from bmslink.runtime.feed import FeedItem, PackEvent
 from bmslink.runtime.jobs import PackJobs
 from bmslink.runtime.service import Service
 from bmslink.runtime.service_file import load_plan
+from bmslink.runtime.watching.conditions import Teller
 from bmslink.service_forms import SwitchRequest
 from bmslink.testing import SimulatedPack
 from served_support import until
@@ -374,6 +376,31 @@ async def test_a_mistake_with_a_bank_is_its_own(
         await asyncio.sleep(5)
         assert bench.bank.decision is not None
         assert bench.bank.failed == ""
+
+
+def test_what_binds_is_told_once_it_has_lasted() -> None:
+    said: list[str] = []
+
+    def tell(what: str, text: str, **about: Any) -> None:
+        said.append(f"{what} {about['key']} {about.get('by')} {about.get('over', False)}")
+
+    teller = BankTeller("house", cast(Teller, tell))
+
+    def bound(policy: str, pack: str) -> BankDecision:
+        why = BankReason(BankCode.SHARE, 20.0, pack, "why", policy)
+        return BankDecision(
+            bank="house", connection="parallel", time=0.0, ccl=BankLimit(20.0, (why,))
+        )
+
+    for second in range(60):  # another one each second: nothing to tell
+        teller.hear(bound("charge_cold_derate", f"p{second % 2}"), second)
+    assert said == []
+    for second in range(60, 90):
+        teller.hear(bound("charge_cold_derate", "p1"), second)
+    assert said == ["limit bank/house/ccl p1 False"]
+    for second in range(90, 120):
+        teller.hear(bound("rating", "p1"), second)
+    assert said[1:] == ["limit bank/house/ccl None True"]
 
 
 class _Nobody:
