@@ -203,15 +203,19 @@ async def test_a_bank_is_reckoned_told_and_asked_for(file: Path) -> None:
 
 async def test_a_pack_that_is_lost_counts_until_a_person_says_that_it_is_apart(file: Path) -> None:
     packs = three()
-    write(file, packs)
+    write(file, packs, more="[history]")
     async with Bench(packs).running() as bench:
         packs[2].fault("silent")
         await asyncio.sleep(60)
+        history = bench.service.history
+        assert history is not None
+        assert bench.limits
+        assert all(isinstance(each, PackEvent) for each in history._events)
         found = bench.bank.status()
         assert (found["ccl"]["code"], found["ccl"]["pack"]) == ("vanished", "right")
         assert found["ccl"]["value"] < 60
         assert "right is not heard and may conduct still" in bench.told("trouble")[0]
-        write(file, packs, 'apart = ["right"]')
+        write(file, packs, 'apart = ["right"]', more="[history]")
         outcome = await bench.service.reload()
         assert outcome.kept == NAMES
         assert not outcome.remarks
