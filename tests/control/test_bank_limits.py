@@ -213,6 +213,14 @@ def test_the_load_stops_where_the_first_pack_is_empty() -> None:
     assert (found.value, found.why.pack) == (49.6, "b")
 
 
+def test_a_bank_has_the_charge_of_all_by_their_capacity() -> None:
+    bench = Bench(THREE)
+    found = bench(2, a={"soc": 50.0, "current": -10.0}, b={"soc": 60.0, "voltage": 52.8},
+                  c={"soc": 80.0, "current": -5.0, "voltage": 53.1})  # fmt: skip
+    assert (found.voltage, found.current, found.capacity) == (53.0, -15.0, 580.0)
+    assert (found.soc, found.soc_spread) == (58.62, 30.0)
+
+
 def test_every_reason_gives_its_value_and_no_limit_is_above_the_first() -> None:
     bench = Bench(THREE)
     for change in ({}, {"ccl": 11.3}, {"ccl": 0.04}, {"charging_allowed": False}):
