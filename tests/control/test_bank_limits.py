@@ -165,6 +165,15 @@ def test_what_was_never_read_lets_nothing_flow_and_is_no_reason_to_recover() -> 
     assert value(bench().ccl) > 75
 
 
+def test_another_board_in_the_place_of_a_pack_raises_nothing() -> None:
+    bench = Bench([{"name": "a"}, {"name": "b", "ccl": 5.0}])
+    low = value(bench(5).ccl)
+    risen = value(bench(12, b={"ccl": 50.0}).ccl)
+    assert low < risen < 40
+    gone = {"reading": None, "heard": None, "protect": None}
+    assert value(bench(b=gone).ccl) <= risen + 10.0  # no faster than it rose
+
+
 def test_old_decisions_fade_though_nobody_renews_them() -> None:
     bench = Bench(TWO)
     bench(5)

@@ -197,8 +197,9 @@ class ParallelBank:
 
     def _ramped(self, name: str, reasons: tuple[BankReason, ...], now: float) -> BankLimit:
         ramp, target = self._ramps[name], reasons[0].value
-        if reasons[0].code is BankCode.UNREAD or reasons[0].policy == UNHEARD:
-            ramp.wait(now)  # a start, and nothing that the limit would have to recover from
+        start = reasons[0].code is BankCode.UNREAD or reasons[0].policy == UNHEARD
+        if start and target == 0:
+            ramp.wait(now)  # nothing that the limit would have to recover from
             return BankLimit(target, reasons)
         before = ramp.value
         if before is not None and before < target < before * _WORTH:
@@ -212,10 +213,12 @@ class ParallelBank:
         if not reasons:
             return None
         found = in_order(reasons, turned=name == "dvl")
-        if found[0].policy == UNHEARD:
-            self._ramps[name].wait(now)
-            return BankLimit(found[0].value, found)
-        return _limit(self._ramps[name].move(found[0].value, now, may_rise=True), found)
+        ramp, target = self._ramps[name], found[0].value
+        if found[0].policy != UNHEARD:
+            return _limit(ramp.move(target, now, may_rise=True), found)
+        ramp.wait(now)
+        before = target if ramp.value is None else ramp.value
+        return _limit(max(target, before) if name == "dvl" else min(target, before), found)
 
 
 def _in_words(
