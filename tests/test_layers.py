@@ -37,6 +37,7 @@ ORDER = (
     "storage",
     "transports",
     "protocols",
+    "named_banks",
     "packs",
     "switched_off",
     "target",
@@ -86,7 +87,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "dbus_fast": ("transports.ble.pairing",),
     "msgspec": (
         "runtime.acting",
-        *("config", "control", "link", "model", "packs"),
+        *("config", "control", "link", "model", "named_banks", "packs"),
         *(
             "outputs.alerts.options",
             "runtime.history.options",

@@ -15,7 +15,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["KINDS", "Charger", "Kind", "SecondPack"]
+__all__ = ["KINDS", "Charger", "Kind", "ParallelPacks", "SecondPack"]
 
 _GAS = 8.314  # J/(mol K)
 _WARM = 298.15  # K
@@ -129,12 +129,31 @@ class SecondPack:
 
     def step(self, seconds: float, load: float, charger: Charger) -> None:
         """Time passes with a load of so many A (positive) and a charger."""
-        cold = math.exp(_ACTIVATION / _GAS * (1 / (self.core + 273.15) - 1 / _WARM))
-        ohm = self._kind.resistance / self.capacity * cold
+        inner, ohms = self.source()
+        self.carry(seconds, self._flow(inner, ohms, load, charger))
+
+    def source(self) -> tuple[float, float]:
+        """What it is for whatever is connected: a voltage, V, behind a resistance, Ω."""
         inner = [self._rest(i) + self.fast[i] + self.slow[i] for i in range(self.cells)]
+        ohm = 0.5 * self._ohm()
+        return sum(inner), sum(ohm * (1 + self.spread[i]) for i in range(self.cells))
+
+    def _ohm(self) -> float:
+        """R0 and both RC pairs of a cell together, as cold as it is."""
+        cold = math.exp(_ACTIVATION / _GAS * (1 / (self.core + 273.15) - 1 / _WARM))
+        return self._kind.resistance / self.capacity * cold
+
+    def passes(self, amps: float) -> bool:
+        """Whether its paths let such a current through."""
+        if amps > 0:
+            return not (self.charge_open or self.protected == "high")
+        return amps == 0 or not (self.discharge_open or self.protected == "low")
+
+    def carry(self, seconds: float, amps: float) -> None:
+        """Time passes with this current."""
+        self.current = amps
+        ohm = self._ohm()
         straight = [0.5 * ohm * (1 + self.spread[i]) for i in range(self.cells)]
-        self.current = self._flow(sum(inner), sum(straight), load, charger)
-        amps = self.current
         one, other = math.exp(-seconds / _TAU_1), math.exp(-seconds / _TAU_2)
         highest = max(range(self.cells), key=lambda i: self.volts[i])
         apart = self.volts[highest] - min(self.volts)
@@ -156,12 +175,7 @@ class SecondPack:
         """What flows, A, through the paths that are closed."""
         most, volts = charger.most
         wanted = min(most, max(0.0, (volts - inner) / ohms + load)) - load
-        shut = self.charge_open or self.protected == "high"
-        if wanted > 0 and shut:
-            return 0.0
-        if wanted < 0 and (self.discharge_open or self.protected == "low"):
-            return 0.0
-        return wanted
+        return wanted if self.passes(wanted) else 0.0
 
     def _protect(self) -> None:
         """The BMS's own stops."""
@@ -185,3 +199,63 @@ class SecondPack:
         self.probes = [p + (aim - p) * lag for p, aim in zip(self.probes, aims, strict=True)]
         hot = self.core + 12.0 * (abs(amps) / max(self.capacity, 1)) ** 2 * 4
         self.mosfet += (hot - self.mosfet) * (1 - math.exp(-seconds / 90))
+
+
+@dataclass
+class ParallelPacks:
+    """Packs on one pair of busbars: the voltage of the node is where all currents add up."""
+
+    packs: list[SecondPack]
+    cables: list[float]
+    """Ω between each pack and the busbars, with its FETs and joints."""
+    joined: list[bool] = field(default_factory=list)
+    """Whether its breaker is closed."""
+
+    def __post_init__(self) -> None:
+        self.joined = self.joined or [True] * len(self.packs)
+        self.volts = self._node(0.0)
+
+    def step(self, seconds: float, load: float, charger: Charger) -> None:
+        """Time passes with a load of so many A (positive) and a charger at the busbars."""
+        most, volts = charger.most
+        node = self._node(most - load)
+        if charger.on and node > volts:
+            node = max(volts, self._node(-load))
+        self.volts = node
+        for pack, way in zip(self.packs, self._ways(), strict=True):
+            pack.carry(seconds, way.flow(node))
+
+    def _ways(self) -> list[_Way]:
+        return [
+            _Way(pack, inner, ohms + cable, joined)
+            for pack, cable, joined in zip(self.packs, self.cables, self.joined, strict=True)
+            for inner, ohms in (pack.source(),)
+        ]
+
+    def _node(self, amps: float) -> float:
+        """The voltage at which all packs together take so much; where they cannot, the nearest."""
+        ways = self._ways()
+        low = min(way.inner for way in ways) - 20.0
+        high = max(way.inner for way in ways) + 20.0
+        for _ in range(50):
+            middle = (low + high) / 2
+            if sum(way.flow(middle) for way in ways) < amps:
+                low = middle
+            else:
+                high = middle
+        return high
+
+
+@dataclass
+class _Way:
+    """A pack as the busbars see it: V behind Ω."""
+
+    pack: SecondPack
+    inner: float
+    ohms: float
+    joined: bool
+
+    def flow(self, node: float) -> float:
+        """A, at this voltage of the node."""
+        amps = (node - self.inner) / self.ohms
+        return amps if self.joined and self.pack.passes(amps) else 0.0

@@ -27,12 +27,8 @@ from bmslink.errors import (
     VerifyError,
 )
 from bmslink.model import Adjustment, Command, Identity, Reading, Switch
-from bmslink.protocols.abilities import (
-    abilities,
-    settings_of,
-    to_adjust,
-    to_switch,
-)
+from bmslink.named_banks import JoinGate
+from bmslink.protocols.abilities import abilities, settings_of, to_adjust, to_switch
 from bmslink.protocols.common.settings_map import (
     SettingsMap,
     SettingsSnapshot,
@@ -68,6 +64,9 @@ class Board(Connection):
             self.known: Identity | None = identity
             self._breaks = self.link.breaks
         return self._able(identity)
+
+    joins: JoinGate | None = None
+    """Whether its switches may close beside the other packs of its bank; `None`: nobody says."""
 
     _breaks = -1
     """Those of the link when it was last asked who answers."""

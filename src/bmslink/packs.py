@@ -33,6 +33,7 @@ import msgspec
 from bmslink.arguments import did_you_mean
 from bmslink.errors import TargetError
 from bmslink.link.transport import SCHEMES, Endpoint, Pin, parse_target
+from bmslink.named_banks import Banks, in_parallel, load_banks
 from bmslink.protocols import DRIVERS, VENDORS, is_protocol, unknown_protocol
 from bmslink.settings.chemistry import chemistry as find_chemistry
 from bmslink.storage.atomic import replace_file, require_regular
@@ -83,6 +84,8 @@ class NamedPack:
     """They may set switches that nobody has tried on a board."""
     sink_command: str | None = None
     """The program that gets their limits as JSON lines."""
+    bank: str = field(default="", compare=False)
+    """The bank of packs in parallel that it is in; empty: none."""
 
 
 _Amps = Annotated[float, msgspec.Meta(gt=0, le=10000)]
@@ -109,6 +112,7 @@ class _PacksFile(msgspec.Struct, forbid_unknown_fields=True):
     service: dict[str, Any] = {}  # checked by `bmslink.runtime.service_file`, as these are:
     history: dict[str, Any] = {}
     alerts: dict[str, Any] = {}
+    banks: dict[str, Any] = {}
 
 
 def config_path() -> Path:
@@ -316,6 +320,10 @@ def parse_packs(text: str, path: Path) -> dict[str, NamedPack]:
                 raise document.wrong((*key, "chemistry"), f"[packs.{name}] {exc}") from exc
         told = {name: getattr(row, name) for name in row.__struct_fields__}
         packs[name] = NamedPack(name, **{**told, "chemistry": kind})
+    banks = load_banks(document) if "banks" in document.content else Banks()
+    for name, bank in in_parallel(banks).items():
+        if name in packs:
+            packs[name] = replace(packs[name], bank=bank)
     return packs
 
 

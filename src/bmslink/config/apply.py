@@ -22,6 +22,7 @@ from bmslink.config.records.last_change import Back, Undo
 from bmslink.config.records.open_changes import begin, blocks_of, cut_off, lock_names, other_road
 from bmslink.config.rollback import close, outcome_of, roll_back, unknown
 from bmslink.config.switching.acting import by_hand
+from bmslink.config.switching.joining import join_checks
 from bmslink.config.writer import write_until_verified
 from bmslink.errors import BmsError, GateError, SettingError
 from bmslink.model import Identity, Switch
@@ -171,13 +172,15 @@ def _with_what_is_undone(plan: Plan, back: Back) -> Plan:
 
 
 async def _with_what_holds(plan: Plan, device: Board, identity: Identity) -> Plan:
-    """The plan with a check for each switch that it turns on and that something holds off."""
+    """The plan with a check for each switch that it turns on and that something holds off, or that
+    may not close beside other packs."""
     edits = {edit.key: edit.new for change in plan.changes for edit in change.edits}
     on = [switch for switch in Switch if edits.get(switch.key) is True]
     if not on:
         return plan
     held = await on_disk(partial(by_hand().held_off, device, identity, on))
     checks = [Check(name="held", passed=False, sentence=why) for why in held.values()]
+    checks += join_checks(device, on, plan.waive)
     return replace(plan, checks=(*plan.checks, *checks)) if checks else plan
 
 

@@ -56,13 +56,19 @@ class _One(Collector):
 
 
 async def expose(
-    packs: Sequence[PackNow], accept: str, *, version: str, began: datetime
+    packs: Sequence[PackNow],
+    accept: str,
+    *,
+    version: str,
+    began: datetime,
+    banks: Mapping[str, Mapping[str, float]] = {},
 ) -> tuple[bytes, str]:
     """The text of a scrape and its content type: OpenMetrics where `accept` asks for it, else the
     classic format. It is written in pieces, and whatever else the loop has to do comes in between.
+    `banks`: the limits of each bank, V and A.
     """
     encode, content_type = choose_encoder(_ESCAPING.sub("escaping=underscores", accept))
-    pieces = [_text(encode, each) for each in _of_service(version, began)]
+    pieces = [_text(encode, each) for each in (*_of_service(version, began), *_of_banks(banks))]
     waiting = 0
     for family in _FAMILIES:
         begun = False
@@ -122,6 +128,18 @@ def _of_service(version: str, began: datetime) -> Iterator[Metric]:
     start = Metric("bmslink_service_start_time_seconds", "When the service began.", "gauge")
     start.add_sample(start.name, {}, began.timestamp())
     yield start
+
+
+def _of_banks(banks: Mapping[str, Mapping[str, float]]) -> Iterator[Metric]:
+    for kind, what, names in (("amperes", "Current", ("ccl", "dcl")),
+                              ("volts", "Voltage", ("cvl", "dvl"))):  # fmt: skip
+        metric = Metric(f"bmslink_bank_limit_{kind}", f"{what} limit of a bank.", "gauge")
+        for bank, limits in banks.items():
+            for name in names:
+                if name in limits:
+                    metric.add_sample(metric.name, {"bank": bank, "limit": name}, limits[name])
+        if metric.samples:
+            yield metric
 
 
 # -- values of one pack --------------------------------------------------------------------------

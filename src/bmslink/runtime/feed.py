@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Self
 
+from bmslink.control.banks.decision import BankDecision
 from bmslink.control.decide.decision import Decision
 from bmslink.events import PackEvent
 from bmslink.model import Reading
@@ -23,6 +24,9 @@ __all__ = ["KINDS", "Feed", "FeedItem", "Kind", "PackEvent", "Subscription"]
 
 Kind = Literal["reading", "event", "limits"]
 KINDS: tuple[Kind, ...] = ("reading", "event", "limits")
+
+FeedData = Reading | PackEvent | Decision | BankDecision
+"""What a piece of news carries. The limits of a bank name no pack, and say which bank it is."""
 
 _SIZE = 256
 """Items that wait for one listener."""
@@ -37,7 +41,7 @@ class FeedItem:
     """The name of the pack; empty: of the service."""
     time: datetime
     """When it was published, UTC; for show only."""
-    data: Reading | PackEvent | Decision
+    data: FeedData
     clock: float = 0.0
     """The same by the clock of the loop, s: durations are of this one."""
 
@@ -143,7 +147,7 @@ class Feed:
         self._listeners.add(listener)
         return listener
 
-    def publish(self, kind: Kind, pack: str, data: Reading | PackEvent | Decision) -> None:
+    def publish(self, kind: Kind, pack: str, data: FeedData) -> None:
         """Hand it on; waits for nobody."""
         if not self._listeners:
             return

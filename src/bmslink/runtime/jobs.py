@@ -216,7 +216,7 @@ class PackJobs:
             await self._pack.judge.begin_acting()
         if acting.actor is not None and not request.dry_run:
             if command.on:
-                outcome = await acting.person_on(command.switch, actor_name())
+                outcome = await acting.person_on(command.switch, actor_name(), request.waive)
                 return self._told(outcome, command.switch)
             off = await acting.person_off(command.switch, actor_name())
             if off is not None:

@@ -23,6 +23,7 @@ from bmslink.model import Identity, Reading, Switch
 from bmslink.moments import utc_now
 from bmslink.places import Place
 from bmslink.runtime.acting.drill import Drill
+from bmslink.runtime.acting.limit_sinks import LimitSink
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.feed import Feed
 from bmslink.runtime.health import PackHealth, PackState, cause_of, link_counters
@@ -64,9 +65,17 @@ class ServedPack:
     """One pack of the service."""
 
     def __init__(
-        self, plan: PackPlan, board: Board, feed: Feed, disk: PackDisk, *, accept: bool = False
+        self,
+        plan: PackPlan,
+        board: Board,
+        feed: Feed,
+        disk: PackDisk,
+        *,
+        accept: bool = False,
+        sink: LimitSink | None = None,
     ) -> None:
-        """`accept`: whichever board answers is the one that is meant; a person said so."""
+        """`accept`: whichever board answers is the one that is meant; a person said so. `sink`:
+        what carries its limits out beside the command of its own."""
         self.plan = plan
         self.board = board
         self.reading: Reading | None = None
@@ -78,6 +87,8 @@ class ServedPack:
         """When the task was seen at work last, s of the loop's clock."""
         self.neighbours: Callable[[], Iterable[ServedPack]] = tuple
         """The packs of the same service, of which some may share its line."""
+        self.looked: Callable[[float], None] = lambda now: None
+        """Called after each reading, and each time that none came."""
         self._feed = feed
         self.tell = Teller(plan.name, feed)
         """Publishes an event of this pack."""
@@ -87,7 +98,7 @@ class ServedPack:
         self.drilling: Drill | None = None
         """A drill that has the board now."""
         memory = PackMemory(plan, disk, partial(self.tell, "trouble", alarm=True))
-        self._judge = PackJudge(plan, memory, disk, feed, self.tell, board, self.turns)
+        self._judge = PackJudge(plan, memory, disk, feed, self.tell, board, self.turns, sink)
         self.known = KnownBoard(plan.name, board, memory, self._judge, self.tell, accept=accept)
         """Which board it has."""
         self._beginning = BetweenPolls(self._judge.begin_acting)
@@ -354,6 +365,7 @@ class ServedPack:
             self._set("ok")
         self._feed.publish("reading", self.name, reading)
         self._judge.hear(None if self.known.other else reading, now)
+        self.looked(now)
 
     def miss(self, error: BmsError, now: float, *, lost: bool) -> None:
         """A reading that did not come."""
@@ -365,11 +377,13 @@ class ServedPack:
             self._slow.begin_anew()
         self._set("lost" if lost else "silent", str(error))
         self._judge.hear(None, now)
+        self.looked(now)
 
     def beat(self, now: float, *, late: bool) -> None:
         """Time passes."""
         if late:
             self._judge.hear(None, now)
+            self.looked(now)
 
     def _failed(self, error: BaseException | None) -> None:
         self.health.failures += 1

@@ -26,7 +26,9 @@ from bmslink.errors import TargetError
 from bmslink.jsonable import plain
 from bmslink.link.transport import Pin
 from bmslink.moments import utc_now
+from bmslink.named_banks import Banks
 from bmslink.packs import find_pin
+from bmslink.runtime.banks.keeper import BankKeeper
 from bmslink.runtime.clients.client_job import finish_changes
 from bmslink.runtime.feed import Feed
 from bmslink.runtime.history.keeper import HistoryKeeper
@@ -114,6 +116,8 @@ class Service:
         """Publishes an event of the service itself."""
         self.watcher = Watcher(self.feed, self._interval_of, self._settings_of)
         """What follows from readings: conditions, bound limits, energy."""
+        self.banks = BankKeeper(lambda: self._packs, self.feed, self.tell)
+        """Packs that are wired together, and their limits."""
         self.history: HistoryKeeper | None = self._keeper(plan)
         """What is kept on the disk; `None`: nothing is."""
         self._disk = PackDisk(DiskQueue(), folder or default_folder(), journal or Journal())
@@ -123,6 +127,7 @@ class Service:
         """For show only."""
         self._make = make
         self._packs: dict[str, ServedPack] = {}
+        self.banks.change_to(plan.section(Banks))
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Lock()
@@ -131,8 +136,10 @@ class Service:
             self._packs[each.name] = self._serve(each, make(each))
 
     def _serve(self, plan: PackPlan, board: Board, *, accept: bool = False) -> ServedPack:
-        pack = ServedPack(plan, board, self.feed, self._disk, accept=accept)
+        sink = self.banks.sink_of(plan.name) if plan.carried_by else None
+        pack = ServedPack(plan, board, self.feed, self._disk, accept=accept, sink=sink)
         pack.neighbours = self._all
+        self.banks.attach(pack)
         return pack
 
     def _keeper(self, plan: ServicePlan) -> HistoryKeeper | None:
@@ -201,6 +208,7 @@ class Service:
             asyncio.create_task(self._feed_watchdog()),
             asyncio.create_task(self._disk.queue.run()),
             asyncio.create_task(self.watcher.run(self.watcher.subscribe())),
+            asyncio.create_task(self.banks.run()),
         ]
         try:
             for name in self._packs:
@@ -297,9 +305,10 @@ class Service:
         lost = _protection_lost(old, new)
         if plan.options != self.plan.options:
             remarks.append("[service] says another socket, tcp or token_file: restart for that.")
-        if plan.sections != self.plan.sections:
+        if _but_banks(plan) != _but_banks(self.plan):
             remarks.append("What else is kept or sent (as in [history]) changes with a restart.")
         self._packs, self.plan = packs, plan
+        self.banks.change_to(plan.section(Banks))
         for name in made:
             self._start(name)
         kept = tuple(name for name in new if name not in made)
@@ -323,6 +332,11 @@ def _protection_lost(old: Mapping[str, PackPlan], new: Mapping[str, PackPlan]) -
         elif before.enforce and not after.enforce:
             found.append(f"{name} has no enforce = true any more: its policies only watch.")
     return found
+
+
+def _but_banks(plan: ServicePlan) -> list[object]:
+    """The further sections that change with a restart only."""
+    return [each for each in plan.sections if not isinstance(each, Banks)]
 
 
 def _counts(outcome: ReloadOutcome) -> str:

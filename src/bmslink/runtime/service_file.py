@@ -42,6 +42,7 @@ from bmslink.link.transport import Endpoint, parse_target, split_host
 from bmslink.packs import Interval, NamedPack, SlowInterval, config_files, find_pack, parse_packs
 from bmslink.places import Place, where
 from bmslink.runtime.acting.limit_sinks import CommandSink
+from bmslink.runtime.banks.alike import carriers
 from bmslink.runtime.service_sections import load_sections, section_remarks
 from bmslink.storage.toml import Document, read_text, wait_until_written
 from bmslink.target import resolve_each
@@ -117,6 +118,8 @@ class PackPlan:
     """They may set switches that nobody has tried on a board."""
     sink_command: str | None = None
     """The program that gets their limits as JSON lines."""
+    carried_by: str = ""
+    """The bank whose `sink_command` carries their limits out, as part of its own; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,13 +220,14 @@ def load_plan(targets: Sequence[str] = (), path: Path | None = None) -> ServiceP
     if len(plans) > _MOST_PACKS:
         raise TargetError(f"{len(plans)} packs are more than one service carries ({_MOST_PACKS}).")
     plans = _distinct(plans)
+    sections = reader.sections(plans, some=bool(targets))
     return ServicePlan(
-        tuple(plans),
+        tuple(reader.in_banks(plans, sections)),
         reader.options,
         place if place.exists() else None,
         reader.remarks,
         (tuple(targets), path),
-        reader.sections(plans, some=bool(targets)),
+        sections,
     )
 
 
@@ -285,6 +289,13 @@ class _ServiceReader:
             served = {plan.named.name for plan in plans if plan.named is not None}
             names += [name for name in self._packs if name not in served]
         return load_sections(self._document, names)
+
+    def in_banks(self, plans: Sequence[PackPlan], sections: Sequence[object]) -> list[PackPlan]:
+        """The packs, as the banks have them. Raises `TargetError` for packs that cannot be one."""
+        known = {p.name: p.policies.policies.battery for p in plans if p.policies is not None}
+        sinks = {plan.name for plan in plans if plan.sink_command is not None}
+        carried = carriers(self._document, sections, known, sinks)
+        return [replace(plan, carried_by=carried.get(plan.name, "")) for plan in plans]
 
     def _beside(self, text: str | None) -> str | None:
         """A path as the file means it: from its own folder, unless it is whole."""
@@ -350,7 +361,7 @@ class _ServiceReader:
 
 
 def _name_of(endpoint: Endpoint) -> str:
-    """A name for a pack that fits into an address of the API."""
+    """A name that fits into an address of the API."""
     place = endpoint.place if endpoint.scheme != "sim" else endpoint.protocol or "sim"
     address = endpoint.query.get("address")
     found = endpoint.name or (place.rpartition("/")[2] + (f"-{address}" if address else ""))

@@ -1,4 +1,5 @@
-"""The further sections of bmslink.toml: `[history]`, `[alerts]`. One that is absent is off."""
+"""The further sections of bmslink.toml: `[history]`, `[alerts]`, `[banks]`. One that is absent is
+off."""
 
 from __future__ import annotations
 
@@ -8,12 +9,14 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from bmslink.arguments import did_you_mean
+from bmslink.named_banks import Banks, load_banks, require_known
 from bmslink.storage.toml import Document
 
 __all__ = ["SECTIONS", "load_sections", "section_remarks"]
 
 SECTIONS: Mapping[str, str] = {
     "alerts": "bmslink.outputs.alerts.options:AlertOptions",
+    "banks": "bmslink.named_banks:Banks",
     "history": "bmslink.runtime.history.options:HistoryOptions",
 }
 """Each section -> the `msgspec.Struct` that it is checked against, loaded where the section is
@@ -25,12 +28,17 @@ def load_sections(document: Document, packs: Sequence[str]) -> tuple[msgspec.Str
     `TargetError` for anything that is wrong in one."""
     content = document.content
     found = tuple(
-        document.convert(_schema_of(place), content[name], (name,))
+        load_banks(document)
+        if name == "banks"
+        else document.convert(_schema_of(place), content[name], (name,))
         for name, place in SECTIONS.items()
         if name in content
     )
     if "alerts" in content:
         _require_packs(document, found, packs)
+    for section in found:
+        if isinstance(section, Banks):
+            require_known(document, section, packs)
     return found
 
 

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from test_reconciler import decided
 
+from bmslink.board import Board
 from bmslink.control import Demand
 from bmslink.control.act.actuator import Sent
 from bmslink.control.act.ledger import Ledger
@@ -73,8 +74,9 @@ class Rig:
         self.notes: list[dict[str, Any]] = []
         self.lines: list[dict[str, Any]] = []
         loop = asyncio.get_running_loop()
+        self.board = SimpleNamespace(openings=1, joins=None, named=None)
         self.actor = PackActor(
-            SimpleNamespace(openings=1),
+            cast(Board, self.board),
             Mandate(enforce=True, host_power="other", able=frozenset({"charge"})),
             {"charge": self.switch},
             self.store,
@@ -113,6 +115,37 @@ async def test_an_on_that_waited_too_long_does_not_leave(tmp_path: Path) -> None
     await rig.poll(FREE, 10)
     assert rig.switch.sent == [False]
     assert rig.errors == ["It waited too long."]
+
+
+class Gate:
+    """The other packs of a bank, which let this one join, or not."""
+
+    def __init__(self) -> None:
+        self.why, self.heard = "", 0
+
+    def why_not(self, switch: object) -> str:
+        return self.why
+
+    def began(self) -> None:
+        self.heard += 1
+
+
+async def test_an_on_asks_the_other_packs_of_its_bank_and_once_more_when_it_leaves(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path)
+    gate = rig.board.joins = Gate()
+    gate.why = "Too much would flow."
+    await rig.taken()
+    await rig.poll(FREE, 20)
+    assert (rig.switch.sent, gate.heard) == ([False], 0)
+    gate.why, rig.store.waits = "", 3.0
+    while not rig.actor._tasks:
+        await rig.poll(FREE)
+    assert gate.heard == 1  # the others wait for it
+    gate.why = "Too much would flow."
+    await rig.poll(FREE, 3)
+    assert (rig.switch.sent, rig.errors) == ([False], ["Too much would flow."])
 
 
 async def test_a_protection_that_came_meanwhile_keeps_an_on_back(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from bmslink.cli.render.banks import bank_lines
 from bmslink.cli.render.clean import clean
 from bmslink.cli.render.control_run import switches
 from bmslink.moments import duration
@@ -50,6 +51,9 @@ def status(found: Mapping[str, Any], socket: str) -> Iterator[str]:
         yield from _history(history)
     for output in found.get("outputs") or ():
         yield from _output(output)
+    for bank in found.get("banks") or ():
+        with suppress(KeyError, TypeError, ValueError):  # of a service of another version
+            yield from list(bank_lines(bank))
     for pack in found.get("packs") or ():
         yield from _pack(pack)
     yield from (clean(str(remark)) for remark in found.get("remarks") or ())

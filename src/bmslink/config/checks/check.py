@@ -43,6 +43,7 @@ WAIVERS: Mapping[str, str] = {
     "twin": "it is another board than the one that looks the same, whose change was cut off",
     "place": "resume or undo over another port than the change was made over, without a number",
     "load": "change what all protection depends on while current flows",
+    "join": "switch on beside the other packs of a bank, whatever flows between them then",
     "soc": "set a state of charge that the cells, the current or the board's own count contradict",
 }
 """Waiver -> what it allows. The key of a setting that asks for it (`setting.ASKING`) is one too."""

@@ -24,6 +24,7 @@ from bmslink.config.records.open_changes import begin
 from bmslink.config.switching.acting import Handed, by_hand, may_run
 from bmslink.config.switching.beside import Beside
 from bmslink.config.switching.confirm import look_at, seen
+from bmslink.config.switching.joining import require_may_join
 from bmslink.config.switching.off import rehearse_off, switch_off
 from bmslink.errors import (
     BmsError,
@@ -56,7 +57,8 @@ async def switch(
     """Set a switch, and read back what came of it.
 
     A `control run` that acts on the pack does it, so that it knows; else this board does, and one
-    that is not open is opened for it. What something holds off is not switched on.
+    that is not open is opened for it. What something holds off is not switched on, nor (unless
+    `join` is waived) a pack beside others of its bank when too much would flow between them.
 
     The result is `done` where the asked state was read back. `ignored`: a protection keeps it from
     taking; `unproven`: the pack does not show it. Raises `GateError` and `SettingError` (nothing
@@ -64,6 +66,7 @@ async def switch(
     """
     if device.opened:
         _possible(device, command, waive)
+    require_may_join(device, _command(command), waive)
     handed = Handed(None)
     if _command(command).on or await may_run():
         handed = await by_hand().hand_over(device, command)
@@ -105,6 +108,7 @@ async def rehearse_switch(
     Refuses what `switch` refuses.
     """
     _possible(device, command, waive)
+    require_may_join(device, command, waive, rehearsed=True)
     journal = journal or Journal()
     if not command.on:
         return await rehearse_off(device, command.switch, waive, journal)

@@ -37,7 +37,7 @@ class Remark(msgspec.Struct, frozen=True, kw_only=True):
     what: str
     """`off`, `on`, `read_back`, `given_back`, `foreign_off`, `foreign_on`, `forgot`, `clash`,
     `stand_down`, `no_effect`, `limit_disobeyed`, `flows_on`, `pre_alarm`, `sink_lost`, `budget`,
-    `futile`, `disk`, `override`, `override_over`, `resumed`, `stopped`, `reset`, `refused`,
+    `futile`, `disk`, `join`, `override`, `override_over`, `resumed`, `stopped`, `reset`, `refused`,
     `person_off`, `person_on`."""
     actuator: str = ""
     text: str

@@ -7,7 +7,7 @@ does send nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -19,7 +19,7 @@ from bmslink.control.act.mandate import Mandate, SwitchWish, wish_for
 from bmslink.control.act.messages import Remark, Request, Resume, SwitchCommand
 from bmslink.control.act.numbers import ActingNumbers
 from bmslink.control.act.steps.asking import RequestAnswer, answer, resume
-from bmslink.control.act.steps.enabling import BUDGET, DISK, FUTILE, obstacle
+from bmslink.control.act.steps.enabling import BUDGET, DISK, FUTILE, JOIN, obstacle
 from bmslink.control.act.steps.heeding import heed, restarted
 from bmslink.control.act.steps.observing import Meaning, observe
 from bmslink.control.act.steps.ordering import send_off, send_on
@@ -31,7 +31,7 @@ __all__ = ["Reconciled", "reconcile"]
 
 _change = msgspec.structs.replace
 _NUMBERS = ActingNumbers()
-_FOR_PEOPLE = (BUDGET, DISK, FUTILE)
+_FOR_PEOPLE = (BUDGET, DISK, FUTILE, JOIN)
 _NO_EFFECT = "no_effect"
 
 
@@ -56,14 +56,16 @@ def reconcile(
     requests: Sequence[Request] = (),
     detected: Mapping[str, Reason] | None = None,
     disk: bool = True,
+    joins: Callable[[str], str] = lambda name: "",
 ) -> Reconciled:
     """One cycle. `facts`: of the reading that came in it; `None`: none came. `alive`: direction
     (`charge`, `discharge`) -> whether what limits its current answers; left out: nothing does.
     `detected`: actuator -> what a detector holds against it. `disk`: whether the ledger can be
-    written. `now` in monotonic seconds."""
+    written. `joins`: why a switch may not close beside other packs. `now` in monotonic seconds."""
     cycle = _Cycle(
-        ledger, decision, facts, alive, now, mandate, numbers, requests, detected or {}, disk=disk
-    )
+        ledger, decision, facts, alive, now, mandate, numbers, requests, detected or {},
+        disk=disk, joins=joins,
+    )  # fmt: skip
     return cycle.run()
 
 
@@ -83,6 +85,7 @@ class _Cycle:
         detected: Mapping[str, Reason],
         *,
         disk: bool,
+        joins: Callable[[str], str],
     ) -> None:
         self.ledger = ledger
         self.decision = decision
@@ -93,7 +96,7 @@ class _Cycle:
         self.numbers = numbers
         self.requests = requests
         self.detected = detected
-        self.disk = disk
+        self.disk, self.joins = disk, joins
         self.commands: list[SwitchCommand] = []
         self.remarks: list[Remark] = []
 
@@ -333,6 +336,7 @@ class _Cycle:
             numbers=self.numbers,
             stale=self.decision.stale,
             disk=self.disk,
+            joins=self.joins,
         )
         self._tell_once(name, word, why)
         if word:

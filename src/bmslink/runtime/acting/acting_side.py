@@ -12,6 +12,7 @@ from typing import Any
 from bmslink.board import Board
 from bmslink.config.checks.check import refuse
 from bmslink.config.outcome import Outcome
+from bmslink.config.switching.joining import require_may_join
 from bmslink.control.act.consent import ConsentError, Standing
 from bmslink.control.act.ledger import Order
 from bmslink.control.act.messages import PersonOff, PersonOn, Remark, Request
@@ -20,7 +21,7 @@ from bmslink.control.decide.engine import Engine
 from bmslink.control.decide.policy import PolicySet
 from bmslink.control.decide.release import lets_go
 from bmslink.errors import GateError
-from bmslink.model import Identity, Reading, Switch
+from bmslink.model import Command, Identity, Reading, Switch
 from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.acting.limit_sinks import LimitSinks
 from bmslink.runtime.acting.pack_actor import Note, PackActor, TellActing
@@ -215,7 +216,7 @@ class ActingSide:
         and nothing was sent, and what asking the board raises."""
         done: list[str] = []
         if wish.do == "stop":
-            await self.begin_for_people(identity, wish.waive)
+            await self.begin_for_people(identity, wish.waived)
             done += self._not_stopped()
         if wish.do == "reset":
             done += self._reset(wish, engine)
@@ -224,6 +225,8 @@ class ActingSide:
                     raise GateError("Nothing is stopped or latched, so there is nothing to reset.")
                 return done
         request = wish.request(who)
+        if isinstance(request, PersonOn):
+            require_may_join(self._board, Command(Switch.of(wish.switch), on=True), wish.waive)
         done = [remark.text for remark in self.ask(request)] + done
         return done or ["There was nothing to do: no switch stood down."]
 
@@ -282,8 +285,10 @@ class ActingSide:
             asked = True
         return await self._shown(switch, before, on=False) if asked else None
 
-    async def person_on(self, switch: Switch, who: str) -> Outcome:
-        """The same for on. Raises `GateError` where it is held off, and where it did not leave."""
+    async def person_on(self, switch: Switch, who: str, waive: Collection[str] = ()) -> Outcome:
+        """The same for on. Raises `GateError` where it is held off, where it may not join its bank,
+        and where it did not leave."""
+        require_may_join(self._board, Command(switch, on=True), waive)
         before = self._order(switch)
         self.ask(PersonOn(switch.value, who))
         found = await self._shown(switch, before, on=True)

@@ -64,7 +64,7 @@ async def do_directly(
         if what == "acting" and alarm and data.get("change") in ("unable", "disk"):
             told.append(text)
 
-    waive = {*waive, *wish.waive}
+    waive = {*waive, *wish.waived}
     until = asyncio.get_running_loop().time() + _WITHIN
     sent = await send_offs(board, waive, progress) if wish.do == "stop" else []
     target = str(board.target)
@@ -139,7 +139,7 @@ async def begin_for_stop(
     while True:
         try:
             async with asyncio.timeout_at(until):
-                return await side.begin_for_people(identity, wish.waive)
+                return await side.begin_for_people(identity, wish.waived)
         except TimeoutError as error:
             if isinstance(error, BmsError):
                 raise

@@ -31,9 +31,13 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 class LimitSink(Protocol):
     """One place that limits go to."""
 
-    state: SinkState
-    trouble: str
-    """Why it carries nothing out, in a sentence; empty: nothing is known of that."""
+    @property
+    def state(self) -> SinkState:
+        """How it is with it."""
+
+    @property
+    def trouble(self) -> str:
+        """Why it carries nothing out, in a sentence; empty: nothing is known of that."""
 
     def give(self, line: dict[str, Any], now: float) -> None:
         """Send it soon; waits for nothing. `now` in s of the loop's clock."""
@@ -163,7 +167,12 @@ class LimitSinks:
 
     def alive(self, now: float) -> dict[str, bool]:
         """Direction -> whether what limits its current is alive, `now` in s of the loop's clock."""
-        return directions_alive((sink.state for sink in self.sinks), now)
+        return directions_alive(self.states, now)
+
+    @property
+    def states(self) -> list[SinkState]:
+        """How it is with each of them."""
+        return [sink.state for sink in self.sinks]
 
     @property
     def trouble(self) -> str:

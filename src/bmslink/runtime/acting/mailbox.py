@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from bmslink.config.switching.joining import JOIN
 from bmslink.control.status import StateError, runs, state_path
 from bmslink.errors import BmsError, GateError, LinkTimeout
 from bmslink.link.transport import Endpoint
@@ -157,7 +158,9 @@ async def switch_by_run(
     """Have a switch set by the `control run` that acts on the pack: whether it is read back within
     `shows` s. Raises `GateError` where it is held, `NotTaken` where it is not taken within
     `patience` s."""
-    by_name = ActingWish(do="on" if wish.on else "off", switch=wish.switch.value)
+    looked = (JOIN,) if wish.on else ()  # at that, by whoever asks
+    do: Literal["on", "off"] = "on" if wish.on else "off"
+    by_name = ActingWish(do=do, switch=wish.switch.value, waive=looked)
     try:
         await ask_run(target, by_name, who, patience=patience)
     except NotTaken:

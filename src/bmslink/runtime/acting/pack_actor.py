@@ -42,6 +42,7 @@ from bmslink.model import Reading
 from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.acting.limit_sinks import LimitSinks
 from bmslink.runtime.acting.shown import nothing_known, switches_status
+from bmslink.runtime.banks.beside import asks_bank, tell_bank
 
 __all__ = ["Note", "PackActor", "TellActing"]
 
@@ -98,6 +99,7 @@ class PackActor:
         self._sinks = sinks or LimitSinks()
         self._turn, self._off_turn = turn, off_turn
         self._interval, self._numbers = interval, numbers
+        self._joins = asks_bank(board, self.withdraw)
         now = self.ledger.run.started
         try:
             self._watch = load_watch(self.ledger.aside.get(_DETECTORS, {}), now)
@@ -213,21 +215,16 @@ class PackActor:
             found = detect(self._watch, decision.limits, facts, alive, off, now)
         before = self.ledger
         result = reconcile(
-            before,
-            decision,
-            facts,
-            alive,
-            now,
-            mandate=self.mandate,
-            numbers=self._numbers,
-            requests=requests,
-            detected=found.holds,
-            disk=self._store.well,
-        )
+            before, decision, facts, alive, now,
+            mandate=self.mandate, numbers=self._numbers, requests=requests,
+            detected=found.holds, disk=self._store.well, joins=self._joins,
+        )  # fmt: skip
         self._watch, self._detected, self.ledger = found.watch, found.holds, result.ledger
         self._facts = facts or self._facts
         for command in result.commands:
             self._asked.pop(command.actuator, None)
+            if command.on:
+                tell_bank(self._board)
         for command in result.commands:  # every off comes first, and has left this task's hands
             self._begin(self._on(command) if command.on else self._off(command))
         self._keep(before, now, at_once=bool(result.commands))
@@ -310,7 +307,9 @@ class PackActor:
         if command.actuator in self._facts.protected:
             return "The BMS's own protection closes that path by now."
         wish = wish_for(command.actuator, decision, self.ledger, self.mandate, self._detected)
-        return "" if wish.demand == Demand.FREE else f"It is held by now: {wish.why}"
+        if wish.demand != Demand.FREE:
+            return f"It is held by now: {wish.why}"
+        return self._joins(command.actuator)
 
     def _heard(self, command: SwitchCommand, sent: Sent) -> None:
         self.ledger = self.ledger.heard_of(command.actuator, command.id, sent)
@@ -381,7 +380,7 @@ class PackActor:
         switches = switches_status(
             self.ledger, self._decision, self._facts, now,
             mandate=self.mandate, numbers=self._numbers, detected=self._detected,
-            disk=self._store.well, lets_go=lets_go,
+            disk=self._store.well, joins=self._joins, lets_go=lets_go,
         )  # fmt: skip
         return {
             "enforcing": self.mandate.enforce,

@@ -40,11 +40,13 @@ class ActingWish(
     why: str = ""
     untested: bool = False
     """A stop: switches that nobody has tried on a board are switched off, too."""
+    waive: tuple[str, ...] = ()
+    """Checks that need not hold: `join`, for a switch that closes beside other packs."""
 
     @property
-    def waive(self) -> frozenset[str]:
-        """The checks that may fail for it."""
-        return frozenset({"untested"} if self.untested else ())
+    def waived(self) -> frozenset[str]:
+        """All checks that may fail for it."""
+        return frozenset({*self.waive, *(("untested",) if self.untested else ())})
 
     @classmethod
     def of(cls, values: object) -> ActingWish:

@@ -45,6 +45,7 @@ def switches_status(
     numbers: ActingNumbers,
     detected: Mapping[str, Reason],
     disk: bool,
+    joins: Callable[[str], str] = lambda name: "",
     lets_go: Callable[[str], str] = lambda policy: "",
 ) -> dict[str, dict[str, Any]]:
     """All switches, by their names, as plain values. `now` in s of the clock of the ledger.
@@ -60,6 +61,7 @@ def switches_status(
             numbers=numbers,
             detected=detected,
             disk=disk,
+            joins=joins,
             lets_go=lets_go,
         )
         for name in ACTUATORS
@@ -77,6 +79,7 @@ def _switch_status(
     numbers: ActingNumbers,
     detected: Mapping[str, Reason],
     disk: bool,
+    joins: Callable[[str], str],
     lets_go: Callable[[str], str],
 ) -> dict[str, Any]:
     """One switch."""
@@ -117,6 +120,7 @@ def _switch_status(
             numbers=numbers,
             stale=decision.stale,
             disk=disk,
+            joins=joins,
         )
         ends = [said for holder in wish.holders if (said := _ends(holder, lets_go))]
         shown["given_back"] = "; ".join([text, *ends]) if word == "held" else text

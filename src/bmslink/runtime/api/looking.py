@@ -21,6 +21,7 @@ from bmslink.runtime.feed import FeedItem
 from bmslink.runtime.health import POLLED
 from bmslink.runtime.outputs.packs_now import all_now
 from bmslink.runtime.pack_task import ServedPack
+from bmslink.runtime.service import Service
 
 __all__ = ["ROUTES"]
 
@@ -36,14 +37,16 @@ async def packs(request: Request) -> Response:
 async def pack(request: Request) -> Response:
     """One pack: reading, identity, health, limits with reasons."""
     found = pack_of(request)
-    return answer({**_whole(found), **_energy(request, found)})
+    bank = service_of(request).banks.of(found.name)
+    beside = {"bank": None if bank is None else bank.short()}
+    return answer({**_whole(found), **beside, **_energy(request, found)})
 
 
 async def status(request: Request) -> Response:
     """The service: its packs in short, links, versions."""
     service = service_of(request)
     about = {"version": running_version(), "pid": os.getpid(), **request.app.state.listening}
-    known = {**service.about(), **about}
+    known = {**service.about(), "banks": service.banks.status(), **about}
     states = ({**_state(each), **_energy(request, each)} for each in [*service.packs.values()])
     return await answer_list("packs", states, **known)
 
@@ -56,7 +59,7 @@ async def stream(request: Request) -> Response:
 
     def now() -> list[FeedItem]:
         shown = chosen or service.packs.values()
-        return [item for each in shown for item in _latest(each)]
+        return [item for each in shown for item in _latest(each)] + _banks_now(service)
 
     streams: EventStreams = request.app.state.streams
     return streams.response(
@@ -65,6 +68,24 @@ async def stream(request: Request) -> Response:
         now,
         body=request.method != "HEAD",
     )
+
+
+async def banks(request: Request) -> Response:
+    """Every bank: its limits with their reasons, its shares, its packs."""
+    return answer({"schema": 1, "banks": service_of(request).banks.status()})
+
+
+async def bank(request: Request) -> Response:
+    """The same of one bank."""
+    kept, name = service_of(request).banks.banks, request.path_params["name"]
+    if name not in kept:
+        known = ", ".join(kept)
+        raise Refusal(
+            404,
+            f"There is no bank named {name!r} here.",
+            f"There are: {known}." if known else "bmslink.toml names banks in [banks.NAME].",
+        )
+    return answer({"schema": 1, **kept[name].status()})
 
 
 async def health(request: Request) -> Response:
@@ -116,6 +137,7 @@ async def metrics(request: Request) -> Response:
         request.headers.get("accept", ""),
         version=running_version(),
         began=service.began,
+        banks={name: bank.values for name, bank in service.banks.banks.items()},
     )
     return Response(text, headers={"content-type": content_type, "cache-control": "no-store"})
 
@@ -123,6 +145,8 @@ async def metrics(request: Request) -> Response:
 ROUTES = (
     Route("/api/v1/packs", packs),
     Route("/api/v1/packs/{name}", pack),
+    Route("/api/v1/banks", banks),
+    Route("/api/v1/banks/{name}", bank),
     Route("/api/v1/status", status),
     Route("/api/v1/stream", stream),
     Route(HEALTH, health),
@@ -165,6 +189,13 @@ def _state(pack: ServedPack) -> dict[str, Any]:
 
 def _polled(pack: ServedPack) -> bool:
     return pack.health.state in POLLED
+
+
+def _banks_now(service: Service) -> list[FeedItem]:
+    """The limits of each bank, which a listener begins with too."""
+    known = [bank.decision for bank in service.banks.banks.values()]
+    now = datetime.now(UTC)
+    return [FeedItem("limits", "", now, each) for each in known if each is not None]
 
 
 def _latest(pack: ServedPack) -> list[FeedItem]:

@@ -158,7 +158,7 @@ class HistoryKeeper:
             self._decisions[item.pack] = data
         elif isinstance(data, Reading):
             self._take_reading(item, data)
-        else:
+        elif isinstance(data, PackEvent):
             self._events.append(data)
             if len(self._events) > _EVENTS:
                 self._events.popleft()

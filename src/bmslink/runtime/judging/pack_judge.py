@@ -23,7 +23,7 @@ from bmslink.model import Identity, Reading
 from bmslink.protocols.common.settings_now import numbers_in
 from bmslink.runtime.acting.acting_side import ActingSide
 from bmslink.runtime.acting.direct import begin_for_stop
-from bmslink.runtime.acting.limit_sinks import CommandSink, LimitSinks
+from bmslink.runtime.acting.limit_sinks import CommandSink, LimitSink, LimitSinks
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.shown import nothing_known, require_read_back
 from bmslink.runtime.feed import Feed
@@ -59,8 +59,11 @@ class PackJudge:
         tell: Teller,
         board: Board,
         turns: PackTurns,
+        sink: LimitSink | None = None,
     ) -> None:
+        """`sink` carries its limits out, beside the command of its own."""
         self._plan = plan
+        self._carried = sink is not None or plan.sink_command is not None
         self._memory = memory
         self._feed = feed
         self._tell = tell
@@ -88,7 +91,7 @@ class PackJudge:
             tell=tell,
             target=plan.target,
             waive={"untested"} if plan.untested else (),
-            sinks=_sinks(plan),
+            sinks=_sinks(plan, sink),
             turn=partial(turns.command, _PATIENCE, "its switches are set"),
             off_turn=turns.off,
         )
@@ -112,7 +115,7 @@ class PackJudge:
             policies,
             self._settings,
             interval=self._plan.interval,
-            sink=self._plan.sink_command is not None,
+            sink=self._carried,
             audit=Audit(self._plan.target, why, shadow=acting is ALL, append=self._append),
             listener=listener or self,
             acting=acting,
@@ -323,13 +326,13 @@ class PackJudge:
         self._unwritten = bool(error)
 
 
-def _sinks(plan: PackPlan) -> LimitSinks:
+def _sinks(plan: PackPlan, other: LimitSink | None) -> LimitSinks:
     """What carries the limits of a pack out."""
     command = plan.sink_command
-    return LimitSinks(
-        [] if command is None else [CommandSink(command)],
-        {"target": plan.target, "name": plan.name},
-    )
+    found: list[LimitSink] = [] if command is None else [CommandSink(command)]
+    if other is not None:
+        found.append(other)
+    return LimitSinks(found, {"target": plan.target, "name": plan.name})
 
 
 class _Beside:

@@ -29,7 +29,7 @@ async def stop_all(
     anything that may wait: a question, the disk, the drill that goes on, a switch that is being set
     by hand. Raises what `PackJudge.stop` and `PackJudge.require_stopped` raise."""
     acting = judge.acting
-    waive = acting.waive | wish.waive
+    waive = acting.waive | wish.waived
     async with turns.off() as board:
         acts = acting.acts_on(board.known if board.certain else None)
         at_once = not acts or wish.untested  # what acts may not reach all

@@ -95,6 +95,8 @@ class Watcher:
             return watch.heard(data, item.clock, data.time or item.time)
         if isinstance(data, Decision):
             return watch.decided(data, item.clock, item.time)
+        if not isinstance(data, PackEvent):  # the limits of a bank
+            return ()
         if data.key == "state":
             replaced = data.what == _REPLACED and data.until is None
             (self._replaced.add if replaced else self._replaced.discard)(item.pack)

@@ -40,6 +40,8 @@ class BankSums:
     charging: bool
     worst: WatchedPack | None
     """The first of the list, whatever it is sorted by."""
+    limits: tuple[float, float] | None
+    """What the service lets the bank of all these packs take and give, A."""
 
 
 def sums_of(packs: Sequence[WatchedPack], now: float) -> BankSums:
@@ -69,7 +71,17 @@ def sums_of(packs: Sequence[WatchedPack], now: float) -> BankSums:
         seconds=None if len(live) < len(packs) else _seconds(live, flowing),
         charging=(flowing or 0.0) > 0,
         worst=next(iter(in_order(packs, "worst", now)), None),
+        limits=_limits(packs),
     )
+
+
+def _limits(packs: Sequence[WatchedPack]) -> tuple[float, float] | None:
+    """`None` where these are not the packs of one bank."""
+    if len({pack.bank.get("bank") for pack in packs}) != 1:
+        return None
+    amps = [packs[0].bank.get(name) for name in ("ccl", "dcl")]
+    numbers = [float(each) for each in amps if isinstance(each, int | float)]
+    return (numbers[0], numbers[1]) if len(numbers) == len(amps) else None
 
 
 def time_left(pack: WatchedPack, now: float) -> tuple[float | None, bool]:

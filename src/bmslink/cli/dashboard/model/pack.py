@@ -86,6 +86,8 @@ class WatchedPack:
     settings_at: datetime | None = None
     limits: Mapping[str, Any] = field(default_factory=dict)
     """What its policies decided last, as JSON values; empty where it has none."""
+    bank: Mapping[str, Any] = field(default_factory=dict)
+    """The bank that its service has it in, with the limits of that; empty where there is none."""
     policies: str = ""
     """Which policies judge it, and where."""
     link: Mapping[str, Any] = field(default_factory=dict)

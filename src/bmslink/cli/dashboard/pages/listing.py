@@ -53,6 +53,10 @@ def bank_lines(sums: BankSums, width: int, now: float, g: Glyphs) -> list[Text]:
     for part in filter(None, parts):
         line.append(f"   {part}", "bold")
     line.append(f"   {time_words(sums.seconds, charging=sums.charging)}".rstrip())
+    if sums.limits is not None:
+        takes, gives = (t.number(each, 0, " A", g) for each in sums.limits)
+        may = f"   may take {takes}, give {gives}"
+        line.append(may if line.cell_len + len(may) <= width else "")
     worst = Text("worst: ", "dim")
     if sums.worst is not None:
         level, said = trouble(sums.worst, now), summary(sums.worst, now)

@@ -89,6 +89,8 @@ class ServedNews:
         pack.limits = limits if isinstance(limits, dict) else {}
         beat = found.get("interval")
         pack.beat = float(beat) if isinstance(beat, int | float) else 0.0
+        bank = found.get("bank")
+        pack.bank = bank if isinstance(bank, dict) else {}
         policies = found.get("policies")
         if isinstance(policies, dict):
             how = "in shadow" if found.get("shadow") else "acting"

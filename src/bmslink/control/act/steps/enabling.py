@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bmslink.control.act.facts import SwitchFacts
 from bmslink.control.act.ledger import Ledger
 from bmslink.control.act.mandate import Mandate, SwitchWish
 from bmslink.control.act.numbers import HOUR, ActingNumbers
 from bmslink.control.decide.policy import Demand
 
-__all__ = ["BUDGET", "DISK", "FUTILE", "budget_left", "obstacle"]
+__all__ = ["BUDGET", "DISK", "FUTILE", "JOIN", "budget_left", "obstacle"]
 
 FUTILE = "futile"
 BUDGET = "budget"
 DISK = "disk"
+JOIN = "join"
 
 
 def obstacle(
@@ -26,8 +29,10 @@ def obstacle(
     numbers: ActingNumbers,
     stale: bool,
     disk: bool,
+    joins: Callable[[str], str] = lambda name: "",
 ) -> tuple[str, str]:
-    """Why a switch is not given back now: a word for programs and a sentence; empty: it may be."""
+    """Why a switch is not given back now: a word for programs and a sentence; empty: it may be.
+    `joins` says why a switch may not close beside other packs of its bank."""
     record = ledger.record(name)
     run = ledger.run
     if not record.own:
@@ -69,6 +74,8 @@ def obstacle(
         )
     if not disk:
         return DISK, "The ledger cannot be written, so nothing is switched on."
+    if why := joins(name):
+        return JOIN, f"It waits: {why}"
     return "", ""
 
 

@@ -1,0 +1,85 @@
+"""Whether a switch may close beside the other packs of a bank: current equalises between packs
+whose voltages differ.
+
+Whoever reads all packs of a bank says so (`Board.joins`); that is the service. Without it nobody
+knows how the others are, and a person has to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from bmslink.board import Board
+from bmslink.config.checks.check import Check, known_waivers, refuse
+from bmslink.errors import TargetError
+from bmslink.link.transport import parse_target
+from bmslink.model import Command, Switch
+from bmslink.packs import load_packs
+from bmslink.places import where
+
+__all__ = ["JOIN", "join_checks", "require_may_join", "why_not_join"]
+
+JOIN = "join"
+"""The check, and its waiver."""
+_PATHS = (Switch.CHARGE, Switch.DISCHARGE)
+
+
+def why_not_join(device: Board, switch: Switch, *, by_file: bool = True) -> str:
+    """Why a switch may not close now, in a sentence; empty: it may. `by_file`: without a name, the
+    place is looked up in bmslink.toml, which reads the disk."""
+    if switch not in _PATHS:
+        return ""
+    if device.joins is not None:
+        return device.joins.why_not(switch)
+    bank = device.named.bank if device.named is not None else ""
+    if not bank and device.named is None and by_file:
+        bank = _bank_at(device)
+    if not bank:
+        return ""
+    return (
+        f"This pack is in the bank {bank}, and what would flow between it and the other packs is "
+        "known only where all of them are read: `bmslink serve` does that."
+    )
+
+
+def _bank_at(device: Board) -> str:
+    """The bank of the pack that bmslink.toml names at this place; of a file that cannot be read
+    nothing is known."""
+    try:
+        packs = load_packs()
+    except TargetError:
+        return ""
+    place = where(device.target, ask=False)
+    for pack in packs.values():
+        if pack.bank and place.same(where(parse_target(pack.target), ask=False)):
+            return pack.bank
+    return ""
+
+
+def require_may_join(
+    device: Board, command: Command, waive: Collection[str], *, rehearsed: bool = False
+) -> None:
+    """`GateError` where a switch may not close beside the other packs of a bank; else those hear
+    that it does, unless it is only `rehearsed`."""
+    if not command.on or command.switch not in _PATHS:
+        return
+    if JOIN not in known_waivers(waive) and (why := why_not_join(device, command.switch)):
+        raise refuse(
+            f"Nothing was sent. {why} Wait until the voltages are nearer, or, where you know that "
+            f"no harm comes of it, waive the check {JOIN}.",
+            JOIN,
+            JOIN,
+        )
+    if device.joins is not None and not rehearsed:
+        device.joins.began()
+
+
+def join_checks(device: Board, switches: Collection[Switch], waive: Collection[str]) -> list[Check]:
+    """The same for a plan that turns switches on: a check for each that may not close."""
+    found = {switch: why_not_join(device, switch) for switch in switches}
+    waived = JOIN in known_waivers(waive)
+    return [
+        Check(name=JOIN, passed=False, sentence=why, waiver=JOIN, waived=waived)
+        for why in found.values()
+        if why
+    ]

@@ -1,0 +1,153 @@
+"""Banks: packs that are wired together, as bmslink.toml names them.
+
+```toml
+[banks.house]
+packs = ["left", "middle", "right"]
+connection = "parallel"                # or "series"
+resistance = { left = 0.012 }          # Ω of a pack with its cables, where somebody measured it
+apart = ["right"]                      # disconnected by a person: it counts for nothing
+sink_command = "/usr/bin/my-inverter"  # gets the limits of the bank as JSON lines
+```
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated, Protocol
+
+import msgspec
+
+from bmslink.arguments import did_you_mean
+from bmslink.model import Switch
+from bmslink.storage.toml import Document
+
+__all__ = [
+    "BankConnection",
+    "BankOptions",
+    "Banks",
+    "JoinGate",
+    "in_parallel",
+    "load_banks",
+    "require_known",
+]
+
+_NAME = re.compile(r"[^\W_][\w-]{0,63}")
+_SECTION = "banks"
+
+
+class BankConnection(StrEnum):
+    """How the packs of a bank are wired."""
+
+    PARALLEL = "parallel"
+    """One voltage for all; the current is shared."""
+    SERIES = "series"
+    """One current for all; the voltages add up."""
+
+
+class JoinGate(Protocol):
+    """Says of one pack whether a switch may close beside the other packs of its bank."""
+
+    def why_not(self, switch: Switch) -> str:
+        """Why it may not now, with numbers, in a sentence; empty: it may."""
+
+    def began(self) -> None:
+        """A switch of this pack closes now: the others wait."""
+
+
+_Ohms = Annotated[float, msgspec.Meta(gt=0, le=10)]
+_LEAST, _MOST = 2, 64
+"""Packs of one bank."""
+
+
+class BankOptions(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """One `[banks.NAME]`."""
+
+    packs: tuple[str, ...]
+    """Names of packs, 2 to 64."""
+    connection: BankConnection
+    resistance: dict[str, _Ohms] = {}
+    """Ω of a pack with its cables, by its name, where that is known."""
+    apart: tuple[str, ...] = ()
+    """Packs that a person has disconnected from the others."""
+    sink_command: str | None = None
+    """The program that gets the limits of the bank as JSON lines."""
+
+
+class Banks(msgspec.Struct, frozen=True):
+    """All `[banks.NAME]`, by their names."""
+
+    banks: dict[str, BankOptions] = {}
+
+
+def load_banks(document: Document) -> Banks:
+    """The banks of a file, each checked by itself. Raises `TargetError`."""
+    found = document.convert(Banks, {_SECTION: document.content.get(_SECTION, {})})
+    taken: dict[str, str] = {}
+    for name, bank in found.banks.items():
+        if not _NAME.fullmatch(name):
+            raise document.wrong(
+                (_SECTION, name),
+                f"{name!r} cannot name a bank: use letters, digits, - and _, beginning with a "
+                "letter or digit, at most 64",
+            )
+        _require_packs(document, name, bank, taken)
+        if bank.sink_command is not None and bank.connection is BankConnection.SERIES:
+            raise document.wrong(
+                (_SECTION, name, "sink_command"),
+                f"[{_SECTION}.{name}] sink_command: the limits of packs in series are only "
+                "reported",
+            )
+    return found
+
+
+def _require_packs(document: Document, name: str, bank: BankOptions, taken: dict[str, str]) -> None:
+    """`TargetError` for packs that are too few, twice there, or of another bank. `taken`: pack ->
+    its bank, which is added to."""
+
+    def require(right: bool, field: str, why: str) -> None:
+        if not right:
+            raise document.wrong((_SECTION, name, field), f"[{_SECTION}.{name}] {field}: {why}")
+
+    count = len(bank.packs)
+    require(_LEAST <= count <= _MOST, "packs", f"a bank has {_LEAST} to {_MOST} packs, not {count}")
+    for pack in bank.packs:
+        other = taken.get(pack)
+        require(other != name, "packs", f"{pack!r} is named twice")
+        require(
+            other is None,
+            "packs",
+            f"{pack!r} is in the bank {other!r} already, and a pack is in one bank",
+        )
+        taken[pack] = name
+    for field in ("resistance", "apart"):
+        for pack in getattr(bank, field):
+            require(
+                pack in bank.packs,
+                field,
+                f"{pack!r} is no pack of this bank.{did_you_mean(pack, bank.packs)} It has: "
+                f"{', '.join(bank.packs)}",
+            )
+
+
+def require_known(document: Document, banks: Banks, packs: Sequence[str]) -> None:
+    """`TargetError` for a bank with a pack that there is not."""
+    for name, bank in banks.banks.items():
+        for pack in bank.packs:
+            if pack not in packs:
+                raise document.wrong(
+                    (_SECTION, name, "packs"),
+                    f"[{_SECTION}.{name}] packs: there is no pack {pack[:60]!r} here."
+                    f"{did_you_mean(pack, packs)} There are: {', '.join(packs[:20])}",
+                )
+
+
+def in_parallel(banks: Banks) -> Mapping[str, str]:
+    """Pack -> the bank of packs in parallel that it is in."""
+    return {
+        pack: name
+        for name, bank in banks.banks.items()
+        for pack in bank.packs
+        if bank.connection is BankConnection.PARALLEL
+    }

@@ -1,0 +1,31 @@
+"""What acts on a pack asks whether a switch may close beside the other packs of its bank."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bmslink.board import Board
+from bmslink.config.switching.joining import why_not_join
+from bmslink.model import Switch
+from bmslink.runtime.acting.contained import contained
+
+__all__ = ["asks_bank", "tell_bank"]
+
+
+def asks_bank(board: Board, mistaken: Callable[[BaseException], None]) -> Callable[[str], str]:
+    """Gives why a switch may not close now; empty: it may. Reads no disk. A mistake in there goes
+    to `mistaken`, and switches nothing on."""
+
+    def why_not(name: str) -> str:
+        found = ["bmslink made a mistake with the bank of this pack."]
+        with contained(mistaken):
+            found = [why_not_join(board, Switch(name), by_file=False)]
+        return found[0]
+
+    return why_not
+
+
+def tell_bank(board: Board) -> None:
+    """A switch of this pack closes now."""
+    if board.joins is not None:
+        board.joins.began()

@@ -1,0 +1,255 @@
+"""One bank of the service: reckoned at every reading of one of its packs, told, carried out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from bmslink.control.act.sinks import SinkState
+from bmslink.control.banks.decision import BankDecision
+from bmslink.control.banks.joining import JoinCode, JoinVerdict, may_join
+from bmslink.control.banks.member import Member
+from bmslink.control.banks.parallel import ParallelBank
+from bmslink.control.banks.series import SeriesBank
+from bmslink.control.decide.limits import LIMITS
+from bmslink.model import Switch
+from bmslink.named_banks import BankConnection, BankOptions
+from bmslink.runtime.acting.contained import contained
+from bmslink.runtime.acting.limit_sinks import CommandSink, LimitSinks
+from bmslink.runtime.banks.told import BankTeller
+from bmslink.runtime.feed import Feed
+from bmslink.runtime.pack_task import ServedPack
+from bmslink.runtime.watching.conditions import Teller
+
+__all__ = ["BankJoin", "BankSink", "ServedBank"]
+
+_APART = 10.0
+"""s between two packs that are switched on: what flows is seen before the next one."""
+_CAPACITY = 100.0
+"""Ah of a pack that nobody says anything of: packs that are alike take alike shares."""
+
+
+class ServedBank:
+    """Of one `[banks.NAME]`."""
+
+    def __init__(
+        self,
+        name: str,
+        options: BankOptions,
+        packs: Callable[[], Mapping[str, ServedPack]],
+        feed: Feed,
+        tell: Teller,
+    ) -> None:
+        """`packs`: those of the service, by their names; a pack of the bank may be none of them."""
+        self.name = name
+        self.options = options
+        self.decision: BankDecision | None = None
+        """The latest one."""
+        self.failed = ""
+        """Why the limits are not reckoned, in a sentence."""
+        self._packs = packs
+        self._feed = feed
+        self._teller = BankTeller(name, tell)
+        self._bank: ParallelBank | SeriesBank | None = None
+        self._sizes: tuple[tuple[float, int], ...] = ()
+        command = options.sink_command
+        self.sinks = LimitSinks([] if command is None else [CommandSink(command)], {"bank": name})
+        """What carries the limits of the bank out."""
+        self._joining: tuple[str, float] | None = None
+        self._published: tuple[object, ...] = ()
+
+    @property
+    def parallel(self) -> bool:
+        """Whether its packs share the current."""
+        return self.options.connection is BankConnection.PARALLEL
+
+    # -- reckoning -------------------------------------------------------------------------------
+
+    def look(self, now: float) -> None:
+        """One of its packs was read, or was not. A mistake of ours ends the limits of this bank,
+        and nothing else."""
+        with contained(self._mistaken):
+            decision = self._step(self._members(), now)
+            self.decision, self.failed = decision, ""
+            self._carry_out(decision, now)
+            self._teller.hear(decision, now)
+            if decision.state != self._published:
+                self._published = decision.state
+                self._feed.publish("limits", "", decision)
+
+    def _mistaken(self, error: BaseException) -> None:
+        self.sinks.end()
+        self.decision, self._bank = None, None
+        text = f"bmslink made a mistake ({type(error).__name__}: {error}): no limits are said."
+        if text != self.failed:
+            self.failed = text
+            self._teller.mistaken(text)
+
+    def _members(self) -> list[Member]:
+        packs = self._packs()
+        return [self._member(name, packs.get(name)) for name in self.options.packs]
+
+    def _member(self, name: str, pack: ServedPack | None) -> Member:
+        apart = name in self.options.apart
+        if pack is None:
+            return Member(name=name, capacity=_CAPACITY, cells=1, apart=apart)
+        policies = pack.plan.policies
+        battery = None if policies is None else policies.policies.battery
+        reading = None if pack.known.other else pack.reading
+        told = 0.0 if reading is None else reading.nominal_capacity or reading.full_capacity or 0.0
+        cells = 0 if reading is None else len(reading.cell_voltages)
+        named = pack.plan.named
+        return Member(
+            name=name,
+            reading=reading,
+            heard=None if reading is None else pack.heard,
+            decision=pack.decision,
+            capacity=battery.capacity if battery else told or _CAPACITY,
+            cells=battery.cells if battery else max(1, cells),
+            chemistry=battery.chemistry if battery else (named and named.chemistry) or "lfp",
+            interval=pack.plan.interval,
+            judged=battery is not None,
+            apart=apart,
+        )
+
+    def _step(self, members: Sequence[Member], now: float) -> BankDecision:
+        sizes = tuple((each.capacity, each.cells) for each in members)
+        if self._bank is None or sizes != self._sizes:
+            self._sizes = sizes
+            self._bank = (
+                ParallelBank(self.name, members, self.options.resistance)
+                if self.parallel
+                else SeriesBank(self.name)
+            )
+        return self._bank.step(members, now)
+
+    def change(self, options: BankOptions) -> None:
+        """A person says something else of the same packs: which are apart, what they resist."""
+        if options.resistance != self.options.resistance:
+            self._bank = None
+        self.options = options
+
+    # -- acting ----------------------------------------------------------------------------------
+
+    @property
+    def waits(self) -> str:
+        """Why its limits are not carried out, in a sentence; empty: they are."""
+        if not self.sinks:
+            return ""
+        packs = self._packs()
+        idle = [n for n in self.options.packs if n not in packs or not packs[n].judge.enforcing]
+        if idle:
+            return (
+                f"The limits of the bank are carried out once the policies of all its packs act; "
+                f"those of {', '.join(idle)} do not."
+            )
+        return "" if self.decision is None or self.decision.limits else "There are no limits."
+
+    def _carry_out(self, decision: BankDecision, now: float) -> None:
+        limits = decision.limits
+        if not self.sinks:
+            return
+        if limits is None or self.waits:
+            self.sinks.end()
+            return
+        packs = self._packs().values()
+        interval = max((p.plan.interval for p in packs if p.name in self.options.packs), default=1)
+        self.sinks.publish(limits, now, lasts=max(10.0, 2.5 * interval))
+
+    async def run(self) -> None:
+        """What carries limits out; until cancelled."""
+        await self.sinks.run()
+
+    # -- joining ---------------------------------------------------------------------------------
+
+    def may_join(self, name: str, switch: Switch) -> JoinVerdict:
+        """Whether a switch of one of its packs may close beside the others now."""
+        now = asyncio.get_running_loop().time()
+        if not self.parallel:
+            return JoinVerdict(code=JoinCode.FREE)
+        if self._joining is not None:
+            other, began = self._joining
+            if other != name and now - began < _APART:
+                text = f"{other} is being switched on, and one pack joins at a time."
+                return JoinVerdict(code=JoinCode.TURN, text=text)
+        members = {each.name: each for each in self._members()}
+        own = members.pop(name)
+        return may_join(own, [*members.values()], str(switch), self.options.resistance, now)
+
+    def joins(self, name: str) -> None:
+        """A switch of this pack closes now."""
+        self._joining = name, asyncio.get_running_loop().time()
+
+    # -- for people ------------------------------------------------------------------------------
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Its limits, as numbers: V and A; empty where there are none."""
+        found = {} if self.decision is None else {n: getattr(self.decision, n) for n in LIMITS}
+        return {name: limit.value for name, limit in found.items() if limit is not None}
+
+    def short(self) -> dict[str, Any]:
+        """What belongs to each of its packs."""
+        return {"bank": self.name, "connection": self.options.connection.value, **self.values}
+
+    def status(self) -> dict[str, Any]:
+        """For people and programs."""
+        now = asyncio.get_running_loop().time()
+        found = self.decision
+        served = any(name in self._packs() for name in self.options.packs)
+        known: dict[str, Any] = {"bank": self.name, "connection": self.options.connection.value}
+        if found is not None:
+            known |= found.to_dict()
+        return {
+            **known,
+            "age": None if found is None else round(now - found.time, 3),
+            "failed": self.failed or ("" if served else "None of its packs is served here."),
+            "sinks": self.sinks.alive(now),
+            "sink_trouble": " ".join(filter(None, [self.sinks.trouble, self.waits])),
+        }
+
+
+class BankSink:
+    """What carries the limits of a pack out where its bank's does: a `LimitSink`."""
+
+    def __init__(self, bank: Callable[[], ServedBank | None]) -> None:
+        self._bank = bank
+
+    @property
+    def state(self) -> SinkState:
+        """That of the bank's sink: a limit of the bank holds each pack below its own."""
+        bank = self._bank()
+        if bank is None or bank.waits:
+            return SinkState()
+        return next(iter(bank.sinks.states), SinkState())
+
+    @property
+    def trouble(self) -> str:
+        """Why the bank's limits are not carried out."""
+        bank = self._bank()
+        return "" if bank is None else bank.waits or bank.sinks.trouble
+
+    def give(self, line: dict[str, Any], now: float) -> None:
+        """The bank says its own limits."""
+
+    async def run(self) -> None:
+        """There is nothing to do."""
+
+
+class BankJoin:
+    """The gate of one pack: `Board.joins`."""
+
+    def __init__(self, name: str, bank: Callable[[], ServedBank | None]) -> None:
+        self._name, self._bank = name, bank
+
+    def why_not(self, switch: Switch) -> str:
+        """Why it may not close now, in a sentence; empty: it may."""
+        bank = self._bank()
+        return "" if bank is None else bank.may_join(self._name, switch).text
+
+    def began(self) -> None:
+        """It closes now."""
+        bank = self._bank()
+        if bank is not None:
+            bank.joins(self._name)
