@@ -1,0 +1,11 @@
+"""The balancing session: the cells of a pack brought together at the top of charge. Pure.
+
+```
+Reading ─▶ PackNow ─▶ checks, plan                       (before: `preflight`, `plan`, `estimate`)
+PackNow + SessionState + time ─▶ step ─▶ SessionState', Wish, End?   (while it runs: `machine`)
+```
+
+A `Wish` is a charge voltage and current that bind nobody but downwards: whoever carries limits out
+takes the lowest of all (`wishes.narrowed`), so a session never permits what a policy forbids.
+Nothing in here sends, waits, or knows a clock; only `store` touches the disk.
+"""
