@@ -152,7 +152,9 @@ def _wished(plan: SessionPlan, state: SessionState, now: PackNow, around: Around
         state, why=why or more or _doing(state, now), cvl=cvl_memory, ccl=ccl_memory,
         permit=permit, moved=state.time,
     )  # fmt: skip
-    return Step(state=state, wish=Wish(cvl=cvl, ccl=ccl, balance=balance, why=state.why))
+    return Step(
+        state=state, wish=Wish(cvl=round(cvl, 3), ccl=round(ccl, 3), balance=balance, why=state.why)
+    )
 
 
 def _eased(

@@ -78,3 +78,11 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     ccl: RampMemory | None = None
     moved: float | None = None
     """When these were moved last."""
+
+    def later(self, time: float) -> SessionState:
+        """The same when it is taken up again: nobody looked meanwhile, which is no silence."""
+        return msgspec.structs.replace(self, time=time, seen=time, moved=time, ends={})
+
+    def with_permit(self, permit: Permitting) -> SessionState:
+        """The same after the balancer was switched."""
+        return msgspec.structs.replace(self, permit=permit)

@@ -60,6 +60,15 @@ class Cells:
         """State of charge of all cells together, 0..100 %."""
         return min(100.0, max(0.0, 100 * sum(self.charge) / sum(self.full)))
 
+    def unbalance(self, volts: float) -> None:
+        """Let them hold so different charges that they rest `volts` apart when the highest is
+        full; in effect from the next `fill`."""
+        kind, offsets = self.kind, self._offsets
+        apart = 100 - kind.soc_at(kind.full_voltage - volts)
+        now = max(offsets) - min(offsets)
+        if now > 0:
+            self._offsets = [offset * apart / now for offset in offsets]
+
     def fill(self, soc: float) -> None:
         """All cells to that SOC in %, with the differences they had at first; none of these at
         0 and 100."""

@@ -13,7 +13,7 @@ from bmslink.model import Condition, Reading, Switch
 from bmslink.settings.chemistry import Chemistry
 from bmslink.settings.chemistry import chemistry as find_chemistry
 from bmslink.simulation.pack.cells import Cells
-from bmslink.simulation.pack.load import daily_current, parse_load
+from bmslink.simulation.pack.load import Supply, daily_current, parse_load
 from bmslink.simulation.pack.protection import Guard, Measured, default_settings
 from bmslink.simulation.pack.surroundings import Surroundings
 
@@ -47,9 +47,11 @@ class Pack:
         ambient: float = 25.0,
         probes: int = 2,
         load: float | str = "cycle",
+        imbalance: float | None = None,
     ) -> None:
         """Cells 1..48, capacity 1..10000 Ah, soc 0..100 %, ambient -50..100 °C, probes 0..16;
-        load `cycle` (a day of sun and household), `idle`, or amps (positive charges).
+        load `cycle` (a day of sun and household), `idle`, `supply:AMPS:VOLTS`, or amps (positive
+        charges). `imbalance`, 0..300 mV: so far apart the cells rest when the highest is full.
         `TargetError` for anything else."""
         self.chemistry: Chemistry = find_chemistry(chemistry)
         self.cell_count = int(_number("The number of cells", cells, 1, 48))
@@ -65,7 +67,7 @@ class Pack:
         self.uptime = 0.0
         """Virtual seconds since the start."""
         self._profile = parse_load(load)
-        self._load: float | str = self._profile
+        self._load: float | str | Supply = self._profile
         self._overrides: dict[str, float | None] = {}
         self._cell_overrides: dict[int, float] = {}
         self._raised: dict[Condition, str] = {}
@@ -77,6 +79,8 @@ class Pack:
         self._odd_turn = True
         self._turn_seconds = 0.0
         self._build()
+        if imbalance is not None:
+            self._cells.unbalance(_number("The imbalance in mV", imbalance, 0, 300) / 1000)
         self.set_soc(soc)
 
     def _build(self) -> None:
@@ -142,6 +146,10 @@ class Pack:
 
     def _profiled(self, seconds: float) -> float:
         """What they would drive if nobody limited them, A."""
+        if isinstance(self._load, Supply):
+            amps, volts = self._load
+            most = self._cells.current_to(volts, seconds, self._stiffness())
+            return min(amps, max(0.0, most))
         if not isinstance(self._load, str):
             return self._load
         if self._load == "idle":
@@ -310,7 +318,8 @@ class Pack:
         self.switches[switch] = on
 
     def set_load(self, load: float | str | None) -> None:
-        """Amps (positive charges, whatever the voltage) or `cycle` or `idle`; `None`: as built."""
+        """Amps (positive charges, whatever the voltage), `cycle`, `idle` or `supply:AMPS:VOLTS`;
+        `None`: as built."""
         self._load = self._profile if load is None else parse_load(load)
 
     def set_soc(self, percent: float) -> None:
