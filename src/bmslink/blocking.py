@@ -19,7 +19,7 @@ import os
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, NoReturn, Self
+from typing import IO, TYPE_CHECKING, Any, NoReturn, Self
 
 from bmslink import config
 from bmslink import device as aio
@@ -233,6 +233,20 @@ class Device:
     def verify(self, *, journal: Journal | None = None) -> config.Verification:
         """Compare what our last change of this pack left with what the board holds now."""
         return background.run(self._device.verify(journal=journal))
+
+    def balance_session(
+        self,
+        *,
+        interval: float = 5.0,
+        sink: Callable[[dict[str, Any]], None] | None = None,
+        on_news: Callable[[str], None] | None = None,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Bring the cells together at the top of charge, and set everything back. See
+        `bmslink.Device.balance_session`."""
+        return background.run(
+            self._device.balance_session(interval=interval, sink=sink, on_news=on_news, **options)
+        )
 
     def switch(
         self,

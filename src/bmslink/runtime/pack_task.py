@@ -33,6 +33,7 @@ from bmslink.runtime.judging.pack_memory import PackDisk, PackMemory
 from bmslink.runtime.pack_loop import follow, in_time
 from bmslink.runtime.pack_turns import Aside, PackTurns
 from bmslink.runtime.service_file import PackPlan
+from bmslink.runtime.sessions.served import PackBalance
 from bmslink.runtime.slow_set import SlowSet
 from bmslink.runtime.watching.conditions import Teller
 
@@ -89,6 +90,11 @@ class ServedPack:
         self._judge = PackJudge(plan, memory, disk, feed, self.tell, board, self.turns)
         self.known = KnownBoard(plan.name, board, memory, self._judge, self.tell, accept=accept)
         """Which board it has."""
+        self.balance = PackBalance(
+            plan, board, self.turns, self._judge, feed, self.tell,
+            lambda: not self.known.other, journal=disk.journal,
+        )  # fmt: skip
+        """Its balancing session, if one runs."""
         self._slow = SlowSet(plan.slow_interval, plan.target)
         self._silent = 0
         self._random = random.Random(plan.target)
@@ -308,6 +314,7 @@ class ServedPack:
         if self.known.met and not self.known.other and not self._silent:
             with suppress(BmsError):  # the next poll says what is wrong
                 await self._judge.begin_acting()
+                await self.balance.begin(self.known.identity)
         await self._look_slowly()
 
     async def _look_slowly(self) -> None:

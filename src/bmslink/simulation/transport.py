@@ -256,8 +256,9 @@ class SimTransport(Transport):
     """A simulated pack in this process.
 
     Query keys: `cells`, `chemistry`, `capacity` (Ah), `soc` (%), `seed`, `speed` (seconds of the
-    pack per second), `load`, `imbalance` (mV at the top), `firmware`, `address`, and `fault` (several: `fault=noise,late:0.2`);
-    or `pack`, the name of one that this process has made (`bmslink.testing`).
+    pack per second), `load`, `imbalance` (mV at the top), `firmware`, `address`, and `fault`
+    (several: `fault=noise,late:0.2`); or `pack`, the name of one that this process has made
+    (`bmslink.testing`).
     """
 
     def __init__(self, endpoint: Endpoint, device: SimDevice | None = None) -> None:
@@ -285,6 +286,11 @@ class SimTransport(Transport):
     def pack(self) -> Pack:
         """The pack itself, for those who want to compare or to stir."""
         return self.device.pack
+
+    @property
+    def pace(self) -> float:
+        """Seconds of the pack per second here."""
+        return self.device.speed
 
     def take_limits(self, line: Mapping[str, Any]) -> None:
         """Its charger obeys `cvl` (V) and `ccl` (A) for `ttl` s from now on, or until others come;

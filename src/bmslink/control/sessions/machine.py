@@ -63,17 +63,17 @@ def step(
 
 
 def _at_top(plan: SessionPlan, now: PackNow) -> bool:
-    """Whether the highest cell is where it is to be held. A supply that nobody steers holds it
-    somewhere between the beginning of balancing and the top."""
-    if plan.supply is not None:
-        return now.total >= plan.supply - 0.01 * plan.cells
-    return now.high >= plan.top - plan.numbers.at_top
+    """Whether the pack is held where its voltages tell the charge: the highest cell at the top, or,
+    where the charger gives no more, all of them above the beginning of balancing."""
+    if now.high >= plan.top - plan.numbers.at_top:
+        return True
+    calm = now.current is not None and abs(now.current) <= plan.rest_current
+    return calm and now.total >= (plan.start + plan.numbers.at_top) * plan.cells
 
 
 def _left_top(plan: SessionPlan, now: PackNow) -> bool:
-    if plan.supply is not None:
-        return now.total < plan.supply - 0.03 * plan.cells
-    return now.high < plan.top - plan.numbers.off_top
+    away = now.high < plan.top - plan.numbers.off_top
+    return away and not _at_top(plan, now)
 
 
 def _counted(plan: SessionPlan, state: SessionState, now: PackNow, passed: float) -> SessionState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import msgspec
@@ -72,11 +73,25 @@ class SessionPlan(msgspec.Struct, frozen=True, kw_only=True):
         """A below which the pack counts as being at rest."""
         return self.holding
 
+    @property
+    def agreement(self) -> str:
+        """What a person agrees to: the same text for the same settings, top, currents and board."""
+        about = (
+            self.pack, sorted(self.settings.items()), self.switch_on, self.top, self.target,
+            self.full, self.supply, self.numbers.hours,
+        )  # fmt: skip
+        return hashlib.sha256(repr(about).encode()).hexdigest()[:16]
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         left_out = ("numbers", "estimate")
         found = {n: getattr(self, n) for n in self.__struct_fields__ if n not in left_out}
-        return {**found, "hours": self.numbers.hours, "estimate": self.estimate.to_dict()}
+        return {
+            **found,
+            "hours": self.numbers.hours,
+            "agreement": self.agreement,
+            "estimate": self.estimate.to_dict(),
+        }
 
 
 def top_of(kind: Chemistry, board: Limits, cells: int, asked: float | None) -> tuple[float, str]:

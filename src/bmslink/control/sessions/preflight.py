@@ -162,6 +162,12 @@ def _board(before: Before) -> Iterator[SessionCheck]:
         )
     if before.settings:
         yield _refuse("settings", before.settings)
+    if before.now is not None and before.now.high >= plan.bound:
+        yield _refuse(
+            "high",
+            f"Cell {before.now.highest} is at {before.now.high:.3f} V already: stop charging, and "
+            "let it fall first.",
+        )
 
 
 def _amps(amps: tuple[float, float], *, set_to: float | None) -> str:

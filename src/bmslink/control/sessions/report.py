@@ -10,7 +10,7 @@ from bmslink.control.sessions.ends import Ending
 from bmslink.control.sessions.kept import KeptSession, Value
 from bmslink.control.sessions.moment import PackNow
 
-__all__ = ["SessionReport", "Set", "SetBack", "report_of"]
+__all__ = ["SessionReport", "Set", "SetBack", "report_of", "status_of"]
 
 
 class Set(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,3 +114,39 @@ def report_of(kept: KeptSession, end: Ending, back: SetBack, ended: str) -> Sess
         rounds=state.rounds, before=kept.first, at_top=kept.top_first, after=kept.last,
         set_back=back,
     )  # fmt: skip
+
+
+def status_of(
+    kept: KeptSession | None, report: dict[str, Any] | None, *, running: bool
+) -> dict[str, Any]:
+    """How a session is, for JSON; without one, what the last one came to."""
+    if kept is None:
+        return {"state": "none", "session": None, "report": report}
+    state = kept.state
+    word = "restoring" if kept.end is not None else "running"
+    return {
+        "state": word if running else "cut off",
+        "session": {
+            "id": kept.id,
+            "who": kept.who,
+            "owner": kept.owner,
+            "began": kept.began,
+            "target": kept.target,
+            "phase": state.phase.value,
+            "why": state.why,
+            "hours": round(state.time / 3600, 2),
+            "hours_at_top": round(state.held / 3600, 2),
+            "charged": round(state.charged, 2),
+            "writes": kept.writes,
+            "goal": kept.plan.target,
+            "top": kept.plan.top,
+            "best": state.best,
+            "ended": None if kept.end is None else kept.end.text,
+            "before": _shown(kept.first),
+            "now": _shown(kept.last),
+            "changed": {
+                key: [old, kept.plan.settings.get(key)] for key, old in kept.before.items()
+            },
+        },
+        "report": None,
+    }

@@ -19,7 +19,7 @@ from bmslink.polling import Trouble, readings
 from bmslink.runtime.acting.limit_sinks import LimitSink, LimitSinks, LineSink
 from bmslink.storage.journal import Journal
 
-__all__ = ["DirectHost", "SessionHost", "sim_sinks"]
+__all__ = ["DirectHost", "SessionHost", "pace_of", "sim_sinks"]
 
 _STOP_EVERY = 5.0
 """s between two looks whether somebody stopped the pack."""
@@ -30,6 +30,10 @@ class SessionHost(Protocol):
 
     interval: float
     """s between two readings."""
+
+    @property
+    def pace(self) -> float:
+        """Seconds of the pack per second here."""
 
     @property
     def owner(self) -> str:
@@ -72,8 +76,18 @@ class SessionHost(Protocol):
 class _TakesLimits(Protocol):
     """A transport to a simulated pack, whose charger obeys."""
 
+    @property
+    def pace(self) -> float:
+        """Seconds of the pack per second here."""
+
     def take_limits(self, line: dict[str, Any]) -> None:
         """Obey them from now on."""
+
+
+def pace_of(board: Board) -> float:
+    """Seconds of the pack per second here: 1, but for a simulated one that is in a hurry."""
+    transport = board.link.transport
+    return transport.pace if isinstance(transport, _TakesLimits) else 1.0
 
 
 def sim_sinks(board: Board) -> list[LimitSink]:
@@ -109,6 +123,11 @@ class DirectHost:
         self._stop, self._looked = "", -_STOP_EVERY
 
     @property
+    def pace(self) -> float:
+        """Seconds of the pack per second here."""
+        return pace_of(self.board)
+
+    @property
     def limited(self) -> bool:
         """Whether limits reach somebody."""
         return bool(self._sinks)
@@ -122,6 +141,8 @@ class DirectHost:
     async def turn(self, what: str) -> AsyncIterator[Board]:
         """The board: nothing else asks it here."""
         del what
+        if not self.board.opened:
+            await self.board.reopen()
         yield self.board
 
     async def moment(self) -> Reading | str:

@@ -28,6 +28,7 @@ from bmslink.control.sessions.options import SessionOptions
 from bmslink.control.sessions.permit import switched
 from bmslink.control.sessions.report import SessionReport, SetBack, report_of
 from bmslink.control.sessions.state import Around, Phase
+from bmslink.control.sessions.wishes import Wish
 from bmslink.errors import BmsError, GateError, TransportError
 from bmslink.places import place_of
 from bmslink.runtime.acting.drill import to_its_end
@@ -43,6 +44,8 @@ __all__ = ["BalanceSession", "RestoreError", "is_running"]
 
 _SAVED_EVERY = 60.0
 """s between two savings of how far it is."""
+_SETTING = 180.0
+"""s that setting the balancer may take."""
 _BACK_WITHIN = 90.0
 """s for which setting back is tried again where a command runs the session."""
 _AGAIN = 5.0
@@ -149,7 +152,9 @@ class BalanceSession:
         if kept.end is not None:  # only setting back was left
             return kept.end
         try:
-            if fresh:
+            if fresh:  # nothing is charged while it is being set
+                wish = Wish(cvl=round(kept.first.total, 3), why="its balancer is being set")
+                self._host.publish(kept, wish, _SETTING)
                 await self._set()
             return await self._follow()
         except BmsError as error:
@@ -234,7 +239,8 @@ class BalanceSession:
             self.kept = kept.with_(state=state.later(self._base))
         while True:
             heard = await self._host.moment()
-            end = await self._moment(heard, self._base + loop.time() - self._begun)
+            passed = (loop.time() - self._begun) * self._host.pace
+            end = await self._moment(heard, self._base + passed)
             if end is not None:
                 return end
 
@@ -245,10 +251,7 @@ class BalanceSession:
         found = step(kept.plan, kept.state, shown, now, around, blind=blind)
         kept = kept.with_(state=found.state)
         if shown is not None:
-            first = kept.top_first
-            if first is None and found.state.phase is not Phase.APPROACH:
-                first = shown
-            kept = kept.with_(last=shown, top_first=first)
+            kept = kept.with_(last=shown, top_first=_worst(kept, shown))
         self.kept = kept
         self._tell_phase(kept)
         if found.end is not None:
@@ -343,16 +346,21 @@ class BalanceSession:
             pause = min(2 * pause, 60.0)
 
     async def _set_back(self, kept: KeptSession) -> SetBack:
-        async with self._host.turn("a balancing session is set back") as board:
-            if not getattr(board, "opened", True):
-                await board.reopen()
-            return await set_back(board, kept, self._host.switch, self._journal)
+        return await set_back(self._host.turn, kept, self._host.switch, self._journal)
 
     async def _note(self, phase: str, **more: Any) -> None:
         kept = self._now
         about = {"session": kept.id, "pack": kept.pack, "target": kept.target, "user": kept.who}
         note = {**about, **more, "phase": phase}
         await asyncio.to_thread(lambda: self._journal.append("balance", **note))
+
+
+def _worst(kept: KeptSession, shown: PackNow) -> PackNow | None:
+    """The reading at the top with the largest difference."""
+    worst = kept.top_first
+    if kept.state.phase is Phase.APPROACH or (worst is not None and worst.delta >= shown.delta):
+        return worst
+    return shown
 
 
 def _shown(heard: Any, kept: KeptSession) -> tuple[PackNow | None, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from bmslink import config
@@ -21,13 +22,17 @@ __all__ = ["SwitchBalancer", "set_back", "what_remains"]
 SwitchBalancer = Callable[[bool], Awaitable[Outcome]]
 """Sets the balancer's switch, by the road of whoever has the board."""
 
+TakeTurn = Callable[[str], AbstractAsyncContextManager[Board]]
+"""Gives the board for a command."""
+
+_WHAT = "a balancing session is set back"
 _SWITCH = Switch.BALANCE.key
 _COUNTED = ("soc", "clock", "cycle", "remaining")
 """What a board counts by itself is no setting that somebody changed."""
 
 
 async def set_back(
-    board: Board, kept: KeptSession, switch: SwitchBalancer, journal: Journal | None = None
+    turn: TakeTurn, kept: KeptSession, switch: SwitchBalancer, journal: Journal | None = None
 ) -> SetBack:
     """Set back what the session set and nobody else changed since, and compare all settings.
 
@@ -35,19 +40,18 @@ async def set_back(
     reading, `config.apply` and switching raise: then it is to be repeated.
     """
     journal = journal or Journal()
-    identity = await board.identify()
-    _require_same(board, identity, kept)
-    await _end_cut_off(board, kept, journal)
     left: list[str] = []
-    writes = 0
-    if kept.before:
-        values = await _values(board)
-        back, left = _sorted_out(kept, values)
+    async with turn(_WHAT) as board:
+        identity = await board.identify()
+        _require_same(board, identity, kept)
+        await _end_cut_off(board, kept, journal)
+        back, left = _sorted_out(kept, await _values(board) if kept.before else {})
         if back:
             await _write(board, back, kept, journal)
-            writes += len(back)
-    writes += await _switch_back(board, kept, switch, left)
-    return await _compared(board, kept, left, writes)
+        shown = await _switch_shown(board)
+    writes = len(back) + await _switch_back(kept, shown, switch, left)
+    async with turn(_WHAT) as board:
+        return await _compared(board, kept, left, writes)
 
 
 def _require_same(board: Board, identity: Identity, kept: KeptSession) -> None:
@@ -109,13 +113,11 @@ async def _write(
 
 
 async def _switch_back(
-    board: Board, kept: KeptSession, switch: SwitchBalancer, left: list[str]
+    kept: KeptSession, shown: bool | None, switch: SwitchBalancer, left: list[str]
 ) -> int:
+    """Outside of every turn, because switching takes its own."""
     before = kept.switch_before
-    if not kept.switched or before is None:
-        return 0
-    shown = await _switch_shown(board)
-    if shown is before:
+    if not kept.switched or before is None or shown is before:
         return 0
     name, way = "" if kept.end is None else kept.end.name, "on" if before else "off"
     if name == "switched":
