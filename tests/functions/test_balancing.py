@@ -52,7 +52,7 @@ def test_one_command_and_a_report(
     cli = Cli(capsys)
     pack = SimulatedPack("jk02", **PACK)
     before, file = pack.settings, tmp_path / "report.txt"
-    found = cli(
+    found = cli.hurried(
         "balance", "session", pack.target, "--chemistry", "lfp", "--yes", "--interval", "1",
         "-o", str(file),
     )  # fmt: skip
@@ -61,7 +61,7 @@ def test_one_command_and_a_report(
     assert "Everything the session set is read back as it was." in found.out
     assert "Result: balanced." in file.read_text()
     assert pack.settings == before
-    shown = cli("balance", "status", pack.target, "--json")
+    shown = cli.hurried("balance", "status", pack.target, "--json")
     (line,) = map(json.loads, shown.out.splitlines())
     assert line["balance"]["state"] == "none"
     assert line["balance"]["report"]["done"]

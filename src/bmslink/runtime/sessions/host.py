@@ -14,6 +14,7 @@ from bmslink.control.act.store import kept_ledger
 from bmslink.control.decide.decision import Decision
 from bmslink.control.sessions.kept import KeptSession
 from bmslink.control.sessions.wishes import Wish, alone
+from bmslink.link.transport import WrappedTransport
 from bmslink.model import Command, Reading, Switch
 from bmslink.polling import Trouble, readings
 from bmslink.runtime.acting.limit_sinks import LimitSink, LimitSinks, LineSink
@@ -86,16 +87,22 @@ class _TakesLimits(Protocol):
 
 def pace_of(board: Board) -> float:
     """Seconds of the pack per second here: 1, but for a simulated one that is in a hurry."""
+    transport = _simulated(board)
+    return 1.0 if transport is None else transport.pace
+
+
+def _simulated(board: Board) -> _TakesLimits | None:
+    """The transport to a simulated pack, below whatever records or shares its line."""
     transport = board.link.transport
-    return transport.pace if isinstance(transport, _TakesLimits) else 1.0
+    while isinstance(transport, WrappedTransport):
+        transport = transport.inner
+    return transport if isinstance(transport, _TakesLimits) else None
 
 
 def sim_sinks(board: Board) -> list[LimitSink]:
     """The charger of a simulated pack in this process, which obeys what it is told."""
-    transport = board.link.transport
-    if not isinstance(transport, _TakesLimits):
-        return []
-    return [LineSink(transport.take_limits)]
+    transport = _simulated(board)
+    return [] if transport is None else [LineSink(transport.take_limits)]
 
 
 class DirectHost:

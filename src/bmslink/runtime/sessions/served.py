@@ -278,6 +278,9 @@ class PackBalance:
                 "unchanged",
             )
         self._run(session, host, who)
+        await session.begun.wait()
+        if session.kept is None:
+            raise GateError(self._error or "Nothing was sent: the session did not begin.")
         return self.status()
 
     def cancel(self, who: str) -> dict[str, Any]:

@@ -49,6 +49,8 @@ _SETTING = 180.0
 _BACK_WITHIN = 90.0
 """s for which setting back is tried again where a command runs the session."""
 _AGAIN = 5.0
+_AFTER_STOP = 30.0
+"""s for which the line is left to an emergency stop, which is read back meanwhile."""
 _LONGEST_GAP = 7 * 86400.0
 
 
@@ -86,6 +88,8 @@ class BalanceSession:
         self.kept: KeptSession | None = None
         """What is known of it; `None` until it has begun."""
         self.looked: Looked | None = None
+        self.begun = asyncio.Event()
+        """Set when it is on the disk, or has ended before that."""
         self._host, self._options = host, options or SessionOptions()
         self._journal, self._store = journal or Journal(), store or SessionStore()
         self._on_moment = on_moment
@@ -128,10 +132,14 @@ class BalanceSession:
             looked = self.looked or await self.prepare()
             looked.require()
         pack = self._looked.key if self.kept is None else self.kept.pack
-        with self._alone(pack):
-            if fresh:
-                await self._write_ahead()
-            return await self._guarded(fresh=fresh)
+        try:
+            with self._alone(pack):
+                if fresh:
+                    await self._write_ahead()
+                self.begun.set()
+                return await self._guarded(fresh=fresh)
+        finally:
+            self.begun.set()
 
     async def _guarded(self, *, fresh: bool) -> SessionReport:
         """Run it, and set back whatever ends it."""
@@ -314,6 +322,8 @@ class BalanceSession:
         self._host.withdraw()
         self.kept = kept = self._now.with_(end=end)
         await self._save()
+        if end.name == "stopped":
+            await asyncio.sleep(_AFTER_STOP)
         back = await self._set_back_patiently(kept)
         report = report_of(kept, end, back, _utc())
         with suppress(JournalError):
