@@ -3,37 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import shlex
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bmslink.cli import change as c
 from bmslink.cli import options as o
+from bmslink.cli.balance_session import Wish, here, show_report, there, watched
 from bmslink.cli.connection import ConnectionOptions, connect_one
 from bmslink.cli.option_groups import OptionGroup
-from bmslink.cli.outfile import open_new, write_text
-from bmslink.cli.output import FOUND, UNVERIFIED, Session, identified
+from bmslink.cli.outfile import open_new
+from bmslink.cli.output import FOUND, identified
 from bmslink.errors import GateError, UsageError
 
 if TYPE_CHECKING:
     from bmslink.board import Board
-    from bmslink.control.sessions.kept import KeptSession
     from bmslink.control.sessions.options import SessionOptions
-    from bmslink.runtime.acting.limit_sinks import LimitSink
-    from bmslink.runtime.sessions.host import DirectHost
-    from bmslink.runtime.sessions.session import BalanceSession
 
 __all__ = ["COMMANDS"]
-
-_EVERY = 60.0
-"""s between two lines of progress."""
-_LOOK = 1.0
-Number = Callable[[str], float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,219 +133,17 @@ def session(
     if output is not None:
         open_new(output, instead="name another file").close()
     device = connect_one(shown, target, connection)
-    wish = _Wish(shown, options, sink_command, interval, yes, dry_run, resume, restore, detach)
+    wish = Wish(shown, options, sink_command, interval, yes, dry_run, resume, restore, detach)
 
     async def work(board: Board) -> None:
-        there = board.elsewhere("balance")
-        if there is not None and sink_command is not None:
+        owned = board.elsewhere("balance")
+        if owned is not None and sink_command is not None:
             raise UsageError("Its service says the limits: sink_command of its section is used.")
-        report = await (_here(wish, board) if there is None else _there(wish, board, there))
+        report = await (here(wish, board) if owned is None else there(wish, board, owned))
         if report is not None:
-            _show_report(shown, board, report, output)
+            show_report(shown, board, report, output)
 
     run_open(device, work)
-
-
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    shown: Session
-    options: SessionOptions
-    sink_command: str | None
-    interval: float
-    yes: bool
-    dry_run: bool
-    resume: bool
-    restore: bool
-    detach: bool
-
-
-def _show_report(shown: Session, board: Board, report: dict[str, Any], output: str | None) -> None:
-    from bmslink.cli.render import balance as render
-
-    lines = [*render.report(report)]
-    if shown.json:
-        shown.record({**identified(board.target), "report": report})
-    else:
-        shown.print("", *lines)
-    if output is not None:
-        text = json.dumps({"schema": 1, "report": report}, indent=1) + "\n"
-        human = "\n".join(lines) + "\n"
-        write_text(output, text if output.endswith(".json") else human, force=True)
-    if not report["set_back"]["restored"] or report["set_back"]["left"]:
-        raise typer.Exit(UNVERIFIED)
-    if not report["done"]:
-        raise typer.Exit(FOUND)
-
-
-def _show_looked(shown: Session, board: Board, looked: dict[str, Any]) -> None:
-    from bmslink.cli.render import balance as render
-
-    if shown.json:
-        shown.record({**identified(board.target), "balance": looked})
-    else:
-        shown.print(*render.checks(looked["checks"]), *render.plan(looked))
-
-
-async def _agreed(wish: _Wish, board: Board, looked: dict[str, Any]) -> bool:
-    """Whether it is to begin. Raises `GateError` where it is refused or declined."""
-    _show_looked(wish.shown, board, looked)
-    if looked["refused"]:
-        names = ", ".join(looked["refused"])
-        raise GateError(f"Nothing was sent: refused by {names}, see above.")
-    if wish.dry_run:
-        _show_frames(wish.shown, looked)
-        wish.shown.say(c.DRY_RUN)
-        return False
-    question = f"Balance {board.target.label} like this?"
-    await c.agree(wish.shown, question, yes=wish.yes)
-    return True
-
-
-def _show_frames(shown: Session, looked: dict[str, Any]) -> None:
-    change = looked.get("change")
-    if shown.json or not isinstance(change, dict):
-        return
-    for frame in change.get("frames", ()):
-        shown.write(str(frame.get("hex", frame) if isinstance(frame, dict) else frame))
-
-
-# ------------------------------------------------------------------------- in this program itself
-
-
-async def _here(wish: _Wish, board: Board) -> dict[str, Any] | None:
-    """Run it with our own line."""
-    from bmslink.control.sessions.kept import SessionStore
-    from bmslink.places import place_of
-    from bmslink.runtime.sessions.host import DirectHost
-    from bmslink.runtime.sessions.session import BalanceSession
-
-    host = DirectHost(
-        board, interval=wish.interval, sinks=_sinks(wish), tell=partial(_told, wish.shown),
-        waive=frozenset(wish.options.waive),
-    )  # fmt: skip
-    balance = BalanceSession(host, wish.options, on_moment=_Progress(wish.shown, board))
-    try:
-        if wish.resume or wish.restore:
-            place, name = str(place_of(board.target)), board.target.name or ""
-            kept = SessionStore().at(place, name)
-            if kept is None:
-                raise GateError("There is nothing to do: no balancing session of it is open.")
-            balance.take_up(kept)
-        elif not await _agreed(wish, board, (await balance.prepare()).to_dict()):
-            return None
-        return await _run_here(wish, board, host, balance)
-    finally:
-        await host.close()
-
-
-async def _run_here(
-    wish: _Wish, board: Board, host: DirectHost, balance: BalanceSession
-) -> dict[str, Any]:
-    from bmslink.runtime.sessions.session import RestoreError
-
-    del host
-    try:
-        report = await (balance.restore() if wish.restore else balance.run())
-    except asyncio.CancelledError:
-        wish.shown.complain("Interrupted: what the session had set was set back, see above.")
-        raise
-    except RestoreError as error:
-        wish.shown.complain(str(error))
-        raise typer.Exit(UNVERIFIED) from None
-    del board
-    return report.to_dict()
-
-
-def _sinks(wish: _Wish) -> list[LimitSink]:
-    from bmslink.cli.streams import waiting_for_stdout
-    from bmslink.runtime.acting.limit_sinks import CommandSink, LineSink
-
-    if wish.sink_command is None:
-        return []
-    if wish.sink_command == "-":
-        return [LineSink(partial(wish.shown.record, latest="limits"), waiting_for_stdout)]
-    return [CommandSink(wish.sink_command)]
-
-
-def _told(shown: Session, what: str, text: str, alarm: bool) -> None:
-    if shown.json:
-        shown.record({"event": "balance", "what": what, "text": text, "alarm": alarm})
-    elif alarm:
-        shown.complain(text)
-    else:
-        shown.print(text)
-
-
-class _Progress:
-    """A line now and then."""
-
-    def __init__(self, shown: Session, board: Board) -> None:
-        self._shown, self._board, self._next = shown, board, 0.0
-
-    def __call__(self, kept: KeptSession) -> None:
-        from bmslink.control.sessions.report import status_of
-
-        now = asyncio.get_running_loop().time()
-        if now < self._next:
-            return
-        self._next = now + _EVERY
-        _show_status(self._shown, status_of(kept, None, running=True))
-
-
-def _show_status(shown: Session, found: dict[str, Any]) -> None:
-    from bmslink.cli.render import balance as render
-
-    session = found.get("session")
-    if shown.json:
-        shown.record({"balance": found})
-    elif isinstance(session, dict):
-        shown.print(render.line(session))
-
-
-# ------------------------------------------------------------------------------- by the service
-
-
-async def _there(
-    wish: _Wish, board: Board, ask: Callable[[dict[str, Any]], Any]
-) -> dict[str, Any] | None:
-    """Have the service do it, and watch."""
-    if wish.resume or wish.restore:
-        await ask({"do": "restore" if wish.restore else "resume"})
-    else:
-        options = wish.options.to_dict()
-        looked = await ask({"do": "plan", "options": options})
-        if not await _agreed(wish, board, looked):
-            return None
-        agreed = looked["plan"]["agreement"]
-        await ask({"do": "start", "options": options, "agreed": agreed})
-    if wish.detach:
-        word = shlex.quote(board.target.word)
-        wish.shown.say(f"The service balances it. `bmslink balance watch {word}` shows how far.")
-        return None
-    try:
-        return await _watched(wish.shown, ask)
-    except asyncio.CancelledError:
-        word = shlex.quote(board.target.word)
-        wish.shown.complain(
-            f"Interrupted here only: the service goes on. `bmslink balance cancel {word}` ends it."
-        )
-        raise
-
-
-async def _watched(shown: Session, ask: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
-    """Show how it is until it has ended; its report. Raises `BmsError` where it ended without."""
-    from bmslink.runtime.sessions.calling import report_when_over
-
-    phase, due = "", 0.0
-
-    def show(found: dict[str, Any]) -> None:
-        nonlocal phase, due
-        session, now = found["session"], asyncio.get_running_loop().time()
-        if session["phase"] != phase or now >= due:
-            phase, due = session["phase"], now + _EVERY
-            _show_status(shown, found)
-
-    return await report_when_over(ask, show)
 
 
 # --------------------------------------------------------------------------- status, cancel, watch
@@ -387,8 +173,8 @@ def _ask_status(device: Board) -> dict[str, Any]:
         return _kept_status(device)
 
     async def work(board: Board) -> dict[str, Any]:
-        there = board.elsewhere("balance")
-        found: dict[str, Any] = await there({"do": "status"}) if there is not None else {}
+        owned = board.elsewhere("balance")
+        found: dict[str, Any] = {} if owned is None else await owned({"do": "status"})
         return found
 
     return run_open(device, work)
@@ -420,9 +206,9 @@ def cancel(ctx: typer.Context, target: Target = None, *, connection: ConnectionO
     if device.elsewhere("balance") is not None:
 
         async def work(board: Board) -> None:
-            there = board.elsewhere("balance")
-            if there is not None:
-                await there({"do": "cancel"})
+            owned = board.elsewhere("balance")
+            if owned is not None:
+                await owned({"do": "cancel"})
 
         run_open(device, work)
     else:
@@ -446,14 +232,13 @@ def watch(ctx: typer.Context, target: Target = None, *, connection: ConnectionOp
         return await asyncio.to_thread(_kept_status, device)
 
     async def work(board: Board) -> dict[str, Any]:
-        there = board.elsewhere("balance")
-        return await _watched(shown, there or from_disk)
+        return await watched(shown, board.elsewhere("balance") or from_disk)
 
     if device.elsewhere("balance") is not None:
         report = run_open(device, work)
     else:
-        report = run(_watched(shown, from_disk))
-    _show_report(shown, device, report, None)
+        report = run(watched(shown, from_disk))
+    show_report(shown, device, report, None)
 
 
 COMMANDS = {"session": session, "status": status, "cancel": cancel, "watch": watch}
