@@ -242,8 +242,15 @@ class Device:
         on_news: Callable[[str], None] | None = None,
         **options: Any,
     ) -> dict[str, Any]:
-        """Bring the cells together at the top of charge, and set everything back. See
-        `bmslink.Device.balance_session`."""
+        """Bring the cells together at the top of charge, for hours, and set everything back.
+
+        `sink` gets the charge limits (`cvl` V, `ccl` A, `ttl` s) and has to see to it that the
+        charger obeys; without one, `supply` is the voltage of a constant-voltage supply. Options:
+        `target` (V, 0.010), `top` (V), `current` (A), `capacity` (Ah), `chemistry`, `supply` (V),
+        `hours` (48), `waive`. Gives the report of `bmslink balance session --json`: `done`,
+        `before`, `after`, `set_back`, … To cancel the call ends it, after all is set back. A pack
+        that a service owns is balanced there. Raises `GateError` where it is refused.
+        """
         return background.run(
             self._device.balance_session(interval=interval, sink=sink, on_news=on_news, **options)
         )

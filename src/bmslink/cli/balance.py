@@ -10,7 +10,7 @@ import typer
 
 from bmslink.cli import change as c
 from bmslink.cli import options as o
-from bmslink.cli.balance_session import Wish, here, show_report, there, watched
+from bmslink.cli.balance_session import SessionWish, here, show_report, there, watched
 from bmslink.cli.connection import ConnectionOptions, connect_one
 from bmslink.cli.option_groups import OptionGroup
 from bmslink.cli.outfile import open_new
@@ -133,7 +133,9 @@ def session(
     if output is not None:
         open_new(output, instead="name another file").close()
     device = connect_one(shown, target, connection)
-    wish = Wish(shown, options, sink_command, interval, yes, dry_run, resume, restore, detach)
+    wish = SessionWish(
+        shown, options, sink_command, interval, yes, dry_run, resume, restore, detach
+    )
 
     async def work(board: Board) -> None:
         owned = board.elsewhere("balance")

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from bmslink.runtime.acting.limit_sinks import LimitSink
     from bmslink.runtime.sessions.session import BalanceSession
 
-__all__ = ["Wish", "here", "show_report", "there", "watched"]
+__all__ = ["SessionWish", "here", "show_report", "there", "watched"]
 
 _EVERY = 60.0
 """s between two lines of progress."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class SessionWish:
     """What `balance session` was asked for."""
 
     shown: Session
@@ -73,7 +73,7 @@ def _show_looked(shown: Session, board: Board, looked: dict[str, Any]) -> None:
         shown.print(*render.checks(looked["checks"]), *render.plan(looked))
 
 
-async def _agreed(wish: Wish, board: Board, looked: dict[str, Any]) -> bool:
+async def _agreed(wish: SessionWish, board: Board, looked: dict[str, Any]) -> bool:
     """Whether it is to begin. Raises `GateError` where it is refused or declined."""
     _show_looked(wish.shown, board, looked)
     if looked["refused"]:
@@ -99,7 +99,7 @@ def _show_frames(shown: Session, looked: dict[str, Any]) -> None:
 # ------------------------------------------------------------------------- in this program itself
 
 
-async def here(wish: Wish, board: Board) -> dict[str, Any] | None:
+async def here(wish: SessionWish, board: Board) -> dict[str, Any] | None:
     """Run it with our own line; its report, or nothing after a dry run."""
     from bmslink.control.sessions.kept import SessionStore
     from bmslink.places import place_of
@@ -125,7 +125,7 @@ async def here(wish: Wish, board: Board) -> dict[str, Any] | None:
         await host.close()
 
 
-async def _run_here(wish: Wish, balance: BalanceSession) -> dict[str, Any]:
+async def _run_here(wish: SessionWish, balance: BalanceSession) -> dict[str, Any]:
     from bmslink.runtime.sessions.session import RestoreError
 
     try:
@@ -139,7 +139,7 @@ async def _run_here(wish: Wish, balance: BalanceSession) -> dict[str, Any]:
     return report.to_dict()
 
 
-def _sinks(wish: Wish) -> list[LimitSink]:
+def _sinks(wish: SessionWish) -> list[LimitSink]:
     from bmslink.cli.streams import waiting_for_stdout
     from bmslink.runtime.acting.limit_sinks import CommandSink, LineSink
 
@@ -189,7 +189,7 @@ def _show_status(shown: Session, found: dict[str, Any]) -> None:
 
 
 async def there(
-    wish: Wish, board: Board, ask: Callable[[dict[str, Any]], Any]
+    wish: SessionWish, board: Board, ask: Callable[[dict[str, Any]], Any]
 ) -> dict[str, Any] | None:
     """Have the service do it, and watch."""
     if wish.resume or wish.restore:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from bmslink.control.sessions.balancer import Balancer, Held
+from bmslink.control.sessions.balancer import Balancer, HeldSetting
 from bmslink.control.sessions.ends import Ending
 from bmslink.control.sessions.machine import step
-from bmslink.control.sessions.moment import PackNow
+from bmslink.control.sessions.moment import CellsNow
 from bmslink.control.sessions.options import SessionOptions
 from bmslink.control.sessions.permit import switched
-from bmslink.control.sessions.plan import Limits, SessionPlan, make_plan
+from bmslink.control.sessions.plan import BoardLimits, SessionPlan, make_plan
 from bmslink.control.sessions.state import Around, Phase, SessionState
 from bmslink.settings.chemistry import chemistry
 from second_pack import Charger, SecondPack
@@ -32,7 +32,10 @@ def spread(seed: int, cells: int = 16, apart: float = 0.007) -> list[float]:
 
 
 def balancer(vendor: str = "JK", amps: float = 2.0, **more: Any) -> Balancer:
-    settings = {"balance_start_voltage": Held(3.40, True), "balance_delta": Held(0.005, True)}
+    settings = {
+        "balance_start_voltage": HeldSetting(3.40, True),
+        "balance_delta": HeldSetting(0.005, True),
+    }
     about: dict[str, Any] = {"on": True, "switchable": True, "settings": settings}
     return Balancer(vendor=vendor, current=amps, **{**about, **more})
 
@@ -71,7 +74,7 @@ class Bench:
         held = balancer(amps=self.amps, **self.plan_of)
         ovp = chemistry(self.kind).limits["cell_ovp"]
         self.plan: SessionPlan = make_plan(
-            "x", self.now, chemistry(self.kind), held, Limits(cell_ovp=ovp), SessionOptions(),
+            "x", self.now, chemistry(self.kind), held, BoardLimits(cell_ovp=ovp), SessionOptions(),
             by_sink=True,
         )  # fmt: skip
         self.state = SessionState()
@@ -82,10 +85,10 @@ class Bench:
         """V: the largest difference at the top."""
 
     @property
-    def now(self) -> PackNow:
+    def now(self) -> CellsNow:
         """What a board would say: whole millivolts."""
         pack = self.pack
-        return PackNow(
+        return CellsNow(
             cells=tuple(round(v, 3) for v in pack.volts), current=pack.current, soc=97.0,
             capacity=self.capacity, hottest=max(pack.probes), coldest=min(pack.probes),
             part=pack.mosfet, balancing=pack.balancing, charge_switch=True,

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from session_bench import Bench
 
-from bmslink.control.sessions.balancer import Held
+from bmslink.control.sessions.balancer import HeldSetting
 from bmslink.control.sessions.state import Around, Phase
 
 
@@ -27,7 +27,7 @@ def test_lfp_cells_come_together_and_none_passes_the_top(seed: int) -> None:
 @pytest.mark.parametrize(("kind", "apart"), [("nmc", 0.02), ("lto", 0.02)])
 def test_other_chemistries(kind: str, apart: float) -> None:
     begins = {"nmc": 4.00, "lto": 2.45}[kind]
-    held = {"settings": {"balance_start_voltage": Held(begins, True)}}
+    held = {"settings": {"balance_start_voltage": HeldSetting(begins, True)}}
     bench = Bench(3, kind=kind, apart=apart, amps=3.0, soc=0.95, plan_of=held)
     end = bench.run()
     assert end is not None

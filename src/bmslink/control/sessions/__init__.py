@@ -1,8 +1,8 @@
 """The balancing session: the cells of a pack brought together at the top of charge. Pure.
 
 ```
-Reading ─▶ PackNow ─▶ checks, plan                       (before: `preflight`, `plan`, `estimate`)
-PackNow + SessionState + time ─▶ step ─▶ SessionState', Wish, End?   (while it runs: `machine`)
+Reading ─▶ CellsNow ─▶ checks, plan                       (before: `preflight`, `plan`, `estimate`)
+CellsNow + SessionState + time ─▶ step ─▶ SessionState', Wish, End?   (while it runs: `machine`)
 ```
 
 A `Wish` is a charge voltage and current that bind nobody but downwards: whoever carries limits out

@@ -10,13 +10,13 @@ import msgspec
 
 from bmslink.settings.bands import SMALLEST_DELTA
 
-__all__ = ["KEYS", "VENDORS", "Balancer", "Held", "Vendor"]
+__all__ = ["KEYS", "VENDORS", "Balancer", "HeldSetting", "Vendor"]
 
 KEYS = ("balance_start_voltage", "balance_delta", "balance_charging_only")
 """The settings that a session may change. The switch has a road of its own."""
 
 
-class Held(msgspec.Struct, frozen=True):
+class HeldSetting(msgspec.Struct, frozen=True):
     """One setting of the board."""
 
     value: float | bool | str | None
@@ -68,7 +68,7 @@ class Balancer(msgspec.Struct, frozen=True, kw_only=True):
     switchable: bool
     why: str = ""
     """Why its switch cannot be set."""
-    settings: dict[str, Held] = {}
+    settings: dict[str, HeldSetting] = {}
     """Those of `KEYS` that the board has."""
     current: float | None = None
     """A, as the board is set; `None`: it does not say."""

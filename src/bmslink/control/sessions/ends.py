@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from bmslink.control.sessions.moment import PackNow
+from bmslink.control.sessions.moment import CellsNow
 from bmslink.control.sessions.plan import SessionPlan
-from bmslink.control.sessions.state import Around, Held, Phase, SessionState
+from bmslink.control.sessions.state import Around, HeldEnd, Phase, SessionState
 
 __all__ = ["ENDS", "Ending", "why_ended"]
 
@@ -59,11 +59,11 @@ class _Rule(NamedTuple):
 def why_ended(
     plan: SessionPlan,
     state: SessionState,
-    now: PackNow | None,
+    now: CellsNow | None,
     around: Around,
     *,
     at_top: bool,
-) -> tuple[Ending | None, dict[str, Held]]:
+) -> tuple[Ending | None, dict[str, HeldEnd]]:
     """What ends it at this moment, if anything, and what of it holds for a while already. What
     protects comes first. Without a reading nothing that a reading shows goes on or is over."""
     held = dict(state.ends)
@@ -89,15 +89,15 @@ def why_ended(
 
 
 def _ripe(
-    rules: list[_Rule], before: Mapping[str, Held], time: float
-) -> tuple[Ending | None, dict[str, Held]]:
+    rules: list[_Rule], before: Mapping[str, HeldEnd], time: float
+) -> tuple[Ending | None, dict[str, HeldEnd]]:
     """The first that has held for long enough, and all that hold."""
-    held: dict[str, Held] = {}
+    held: dict[str, HeldEnd] = {}
     for rule in rules:
         if not rule.holds:
             continue
-        old = before.get(rule.name, Held(time, 0))
-        ripe = held[rule.name] = Held(old.since, old.count + 1)
+        old = before.get(rule.name, HeldEnd(time, 0))
+        ripe = held[rule.name] = HeldEnd(old.since, old.count + 1)
         if ripe.count >= rule.samples and time - ripe.since >= rule.seconds:
             return Ending(name=rule.name, text=rule.text), held
     return None, held
@@ -113,7 +113,7 @@ def _too_long(plan: SessionPlan, state: SessionState) -> Ending | None:
     return None
 
 
-def _bounds(plan: SessionPlan, now: PackNow) -> Iterator[_Rule]:
+def _bounds(plan: SessionPlan, now: CellsNow) -> Iterator[_Rule]:
     n = plan.numbers
     yield _Rule(
         "cell_high", now.high >= plan.bound,
@@ -140,7 +140,7 @@ def _bounds(plan: SessionPlan, now: PackNow) -> Iterator[_Rule]:
     )  # fmt: skip
 
 
-def _people(now: PackNow, *, balance_switch: bool | None, held_back: bool) -> Iterator[_Rule]:
+def _people(now: CellsNow, *, balance_switch: bool | None, held_back: bool) -> Iterator[_Rule]:
     moved = now.balance_switch is not None and balance_switch is (not now.balance_switch)
     way = "on" if now.balance_switch else "off"
     yield _Rule("switched", moved, f"Somebody switched balancing {way} by another way.", 5.0, 3)
@@ -150,7 +150,7 @@ def _people(now: PackNow, *, balance_switch: bool | None, held_back: bool) -> It
 
 
 def _progress(
-    plan: SessionPlan, state: SessionState, now: PackNow, *, at_top: bool
+    plan: SessionPlan, state: SessionState, now: CellsNow, *, at_top: bool
 ) -> Iterator[_Rule]:
     n, best = plan.numbers, state.best
     apart, closest = 1000 * now.delta, 1000 * (best or 0)

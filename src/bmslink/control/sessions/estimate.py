@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from bmslink.control.sessions.balancer import Balancer
-from bmslink.control.sessions.moment import PackNow
+from bmslink.control.sessions.moment import CellsNow
 from bmslink.settings.chemistry import Chemistry
 
 __all__ = ["Estimate", "Span", "estimate"]
@@ -41,7 +41,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def estimate(
-    now: PackNow, kind: Chemistry, balancer: Balancer, *, start: float, amps: float
+    now: CellsNow, kind: Chemistry, balancer: Balancer, *, start: float, amps: float
 ) -> Estimate:
     """By the chemistry's curve. `amps`: the charge current until the top is near."""
     seen = now.high >= start - 0.02
@@ -81,7 +81,7 @@ def _scaled(span: Span, factor: float) -> Span:
     return span[0] * factor, span[1] * factor, span[2] * factor
 
 
-def _moved(now: PackNow, charge: Span, balancer: Balancer) -> Span:
+def _moved(now: CellsNow, charge: Span, balancer: Balancer) -> Span:
     """Ah that the balancer has to move. Bleeding works on all high cells at once, so the fullest
     one decides; an active one serves one cell after the other."""
     active = balancer.known is not None and balancer.known.kind == "active"

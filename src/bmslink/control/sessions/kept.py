@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from bmslink.control.sessions.ends import Ending
-from bmslink.control.sessions.moment import PackNow
+from bmslink.control.sessions.moment import CellsNow
 from bmslink.control.sessions.options import SessionOptions
 from bmslink.control.sessions.plan import SessionPlan
 from bmslink.control.sessions.state import SessionState
@@ -57,9 +57,9 @@ class KeptSession(msgspec.Struct, frozen=True, kw_only=True):
     dcl: float = 0.0
     dvl: float = 0.0
     """What limits say of discharging, which a session leaves as it is."""
-    first: PackNow
-    last: PackNow
-    top_first: PackNow | None = None
+    first: CellsNow
+    last: CellsNow
+    top_first: CellsNow | None = None
     """When the top was reached first."""
     state: SessionState = SessionState()
     writes: int = 0

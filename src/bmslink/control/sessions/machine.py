@@ -12,13 +12,13 @@ import msgspec
 
 from bmslink.control.decide.limits import Ramp, RampMemory
 from bmslink.control.sessions.ends import Ending, why_ended
-from bmslink.control.sessions.moment import PackNow
+from bmslink.control.sessions.moment import CellsNow
 from bmslink.control.sessions.permit import permitted
 from bmslink.control.sessions.plan import SessionPlan
 from bmslink.control.sessions.state import Around, Phase, SessionState
 from bmslink.control.sessions.wishes import Wish, ceiling, charge_current
 
-__all__ = ["Step", "step"]
+__all__ = ["SessionStep", "step"]
 
 _LONGEST = 120.0
 """s of progress that one reading may stand for."""
@@ -26,7 +26,7 @@ _BACK = 600.0
 """s that the highest cell is away from the top before the pack counts as having left it."""
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class SessionStep(msgspec.Struct, frozen=True, kw_only=True):
     """What one moment gives."""
 
     state: SessionState
@@ -37,12 +37,12 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 def step(
     plan: SessionPlan,
     state: SessionState,
-    now: PackNow | None,
+    now: CellsNow | None,
     time: float,
     around: Around,
     *,
     blind: str = "",
-) -> Step:
+) -> SessionStep:
     """One moment. `now` is `None` where nothing usable was heard (`blind`: why). `time` in s since
     the session began; it never goes back."""
     time = max(time, state.time)
@@ -55,14 +55,14 @@ def step(
     end, held = why_ended(plan, state, now, around, at_top=at_top)
     state = msgspec.structs.replace(state, ends=held)
     if end is not None:
-        return Step(state=state, wish=Wish(why=end.text), end=end)
+        return SessionStep(state=state, wish=Wish(why=end.text), end=end)
     if now is None:
         why = f"waits: {blind or 'nothing is heard of the pack'}"
-        return Step(state=msgspec.structs.replace(state, why=why), wish=Wish(why=why))
+        return SessionStep(state=msgspec.structs.replace(state, why=why), wish=Wish(why=why))
     return _wished(plan, state, now, around)
 
 
-def _at_top(plan: SessionPlan, now: PackNow) -> bool:
+def _at_top(plan: SessionPlan, now: CellsNow) -> bool:
     """Whether the pack is held where its voltages tell the charge: the highest cell at the top, or,
     where the charger gives no more, all of them above the beginning of balancing."""
     if now.high >= plan.top - plan.numbers.at_top:
@@ -71,12 +71,12 @@ def _at_top(plan: SessionPlan, now: PackNow) -> bool:
     return calm and now.total >= (plan.start + plan.numbers.at_top) * plan.cells
 
 
-def _left_top(plan: SessionPlan, now: PackNow) -> bool:
+def _left_top(plan: SessionPlan, now: CellsNow) -> bool:
     away = now.high < plan.top - plan.numbers.off_top
     return away and not _at_top(plan, now)
 
 
-def _counted(plan: SessionPlan, state: SessionState, now: PackNow, passed: float) -> SessionState:
+def _counted(plan: SessionPlan, state: SessionState, now: CellsNow, passed: float) -> SessionState:
     """What is summed up."""
     change: dict[str, object] = {"seen": state.time, "highest": max(state.highest, now.high)}
     if now.current is not None:
@@ -95,7 +95,7 @@ def _counted(plan: SessionPlan, state: SessionState, now: PackNow, passed: float
     return msgspec.structs.replace(state, **change)
 
 
-def _phased(plan: SessionPlan, state: SessionState, now: PackNow) -> SessionState:
+def _phased(plan: SessionPlan, state: SessionState, now: CellsNow) -> SessionState:
     """The phase after this reading."""
     top, left, time = _at_top(plan, now), _left_top(plan, now), state.time
     away = (time if state.away is None else state.away) if left else None
@@ -116,7 +116,7 @@ def _phased(plan: SessionPlan, state: SessionState, now: PackNow) -> SessionStat
     return _settled(plan, state, now, calm=calm)
 
 
-def _settled(plan: SessionPlan, state: SessionState, now: PackNow, *, calm: bool) -> SessionState:
+def _settled(plan: SessionPlan, state: SessionState, now: CellsNow, *, calm: bool) -> SessionState:
     rested = (state.time if state.rested is None else state.rested) if calm else None
     state = msgspec.structs.replace(state, rested=rested)
     if now.delta > plan.target + 0.002:
@@ -134,7 +134,7 @@ def _to(state: SessionState, phase: Phase) -> SessionState:
     return msgspec.structs.replace(state, phase=phase, within=None, rested=None, away=None)
 
 
-def _wished(plan: SessionPlan, state: SessionState, now: PackNow, around: Around) -> Step:
+def _wished(plan: SessionPlan, state: SessionState, now: CellsNow, around: Around) -> SessionStep:
     """What is wanted of charger and balancer."""
     n = plan.numbers
     why, may_charge = _waits(plan, state, now, around)
@@ -152,7 +152,7 @@ def _wished(plan: SessionPlan, state: SessionState, now: PackNow, around: Around
         state, why=why or more or _doing(state, now), cvl=cvl_memory, ccl=ccl_memory,
         permit=permit, moved=state.time,
     )  # fmt: skip
-    return Step(
+    return SessionStep(
         state=state, wish=Wish(cvl=round(cvl, 3), ccl=round(ccl, 3), balance=balance, why=state.why)
     )
 
@@ -170,7 +170,7 @@ def _eased(
 
 
 def _waits(
-    plan: SessionPlan, state: SessionState, now: PackNow, around: Around
+    plan: SessionPlan, state: SessionState, now: CellsNow, around: Around
 ) -> tuple[str, bool]:
     """What is waited for, in words, and whether the pack may be charged meanwhile."""
     if around.charge_held:
@@ -185,7 +185,7 @@ def _waits(
     return "", True
 
 
-def _doing(state: SessionState, now: PackNow) -> str:
+def _doing(state: SessionState, now: CellsNow) -> str:
     apart = f"{1000 * now.delta:.0f} mV apart"
     if state.phase is Phase.APPROACH:
         return f"charges towards the top: cell {now.highest} is at {now.high:.3f} V, {apart}"

@@ -9,7 +9,7 @@ import msgspec
 from bmslink.control.decide.sample import HIGHEST_CELL, OPEN
 from bmslink.model import Condition, Reading
 
-__all__ = ["PackNow", "Unusable", "look"]
+__all__ = ["CellsNow", "Unusable", "look"]
 
 _LOWEST_CELL = 0.5
 """V: below this a cell is dead or its wire is off, and nothing can be balanced by what it shows."""
@@ -33,7 +33,7 @@ class Unusable(Exception):
     """A reading that says too little; the text says what is missing."""
 
 
-class PackNow(msgspec.Struct, frozen=True, kw_only=True):
+class CellsNow(msgspec.Struct, frozen=True, kw_only=True):
     """V, A (positive while charging), °C, %, Ah; `None` is not known."""
 
     cells: tuple[float, ...]
@@ -85,7 +85,7 @@ class PackNow(msgspec.Struct, frozen=True, kw_only=True):
         return sum(self.cells)
 
 
-def look(reading: Reading, capacity: float | None = None) -> PackNow:
+def look(reading: Reading, capacity: float | None = None) -> CellsNow:
     """What it shows. `capacity`: what somebody stated, Ah. Raises `Unusable`."""
     cells = tuple(v for v in reading.cell_voltages if v is not None)
     if len(cells) < 2 or len(cells) != len(reading.cell_voltages):
@@ -96,7 +96,7 @@ def look(reading: Reading, capacity: float | None = None) -> PackNow:
     probes = _known(reading.temperatures, cells=True)
     parts = _known(reading.temperatures, cells=False)
     tripped = [*reading.protections, *reading.faults]
-    return PackNow(
+    return CellsNow(
         cells=cells,
         current=reading.current,
         soc=reading.soc,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from bmslink.control.sessions.moment import PackNow
+from bmslink.control.sessions.moment import CellsNow
 from bmslink.control.sessions.plan import SessionPlan
 
 __all__ = ["Permitting", "permitted", "switched"]
@@ -26,7 +26,7 @@ class Permitting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def permitted(
-    plan: SessionPlan, known: Permitting, now: PackNow, time: float, held: str
+    plan: SessionPlan, known: Permitting, now: CellsNow, time: float, held: str
 ) -> tuple[Permitting, bool | None, str]:
     """The memory, how the switch is wanted (`None`: as it is), and what is waited for, in words.
 
@@ -68,7 +68,7 @@ def switched(known: Permitting, time: float, *, on: bool, confirmed: bool | None
     )
 
 
-def _against(plan: SessionPlan, now: PackNow, held: str) -> str:
+def _against(plan: SessionPlan, now: CellsNow, held: str) -> str:
     """What speaks against balancing now, in words; empty: nothing."""
     n = plan.numbers
     if now.part is not None and now.part >= n.balancer_rest:

@@ -9,16 +9,16 @@ import msgspec
 
 from bmslink.control.sessions.balancer import Balancer
 from bmslink.control.sessions.estimate import Estimate, estimate
-from bmslink.control.sessions.moment import PackNow
+from bmslink.control.sessions.moment import CellsNow
 from bmslink.control.sessions.numbers import SessionNumbers
 from bmslink.control.sessions.options import SessionOptions
 from bmslink.settings.bands import BANDS, CHARGE_ROOM
 from bmslink.settings.chemistry import Chemistry
 
-__all__ = ["Limits", "SessionPlan", "make_plan", "top_of"]
+__all__ = ["BoardLimits", "SessionPlan", "make_plan", "top_of"]
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class BoardLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What the board's own protection is set to, V and A; `None`: not known."""
 
     cell_ovp: float | None = None
@@ -94,7 +94,9 @@ class SessionPlan(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-def top_of(kind: Chemistry, board: Limits, cells: int, asked: float | None) -> tuple[float, str]:
+def top_of(
+    kind: Chemistry, board: BoardLimits, cells: int, asked: float | None
+) -> tuple[float, str]:
     """V at which the highest cell is held, and why no higher: below the cell's warning and the
     board's own limits by the room that full cells need."""
     found = {
@@ -114,10 +116,10 @@ def top_of(kind: Chemistry, board: Limits, cells: int, asked: float | None) -> t
 
 def make_plan(
     pack: str,
-    now: PackNow,
+    now: CellsNow,
     kind: Chemistry,
     balancer: Balancer,
-    board: Limits,
+    board: BoardLimits,
     options: SessionOptions,
     *,
     by_sink: bool,
@@ -159,7 +161,7 @@ def _currents(
     n: SessionNumbers,
     capacity: float | None,
     balancer: Balancer,
-    board: Limits,
+    board: BoardLimits,
     options: SessionOptions,
 ) -> tuple[float, float]:
     """A of charging until the top is near, and at the top."""

@@ -8,17 +8,17 @@ from enum import StrEnum
 import msgspec
 
 from bmslink.control.sessions.balancer import Balancer
-from bmslink.control.sessions.moment import PackNow
+from bmslink.control.sessions.moment import CellsNow
 from bmslink.control.sessions.plan import SessionPlan
 from bmslink.settings.bands import BANDS
 
-__all__ = ["Before", "SessionCheck", "State", "preflight", "refusals"]
+__all__ = ["Before", "CheckState", "SessionCheck", "preflight", "refusals"]
 
 _FAR = 0.300
 """V between cells at rest, below the top: that is no imbalance any more but a bad cell or wire."""
 
 
-class State(StrEnum):
+class CheckState(StrEnum):
     """What a check came to."""
 
     OK = "ok"
@@ -30,7 +30,7 @@ class SessionCheck(msgspec.Struct, frozen=True):
     """One check."""
 
     name: str
-    state: State
+    state: CheckState
     text: str
     """In a sentence, with its numbers."""
 
@@ -44,7 +44,7 @@ class Before(msgspec.Struct, frozen=True, kw_only=True):
 
     unusable: str = ""
     """Why the pack's reading says too little."""
-    now: PackNow | None = None
+    now: CellsNow | None = None
     alarms: tuple[str, ...] = ()
     chemistry: str | None = None
     balancer: Balancer | None = None
@@ -75,19 +75,19 @@ def preflight(before: Before) -> list[SessionCheck]:
 
 def refusals(checks: list[SessionCheck]) -> list[SessionCheck]:
     """Those that keep it from beginning."""
-    return [check for check in checks if check.state is State.REFUSED]
+    return [check for check in checks if check.state is CheckState.REFUSED]
 
 
-def _check(name: str, text: str, state: State = State.OK) -> SessionCheck:
+def _check(name: str, text: str, state: CheckState = CheckState.OK) -> SessionCheck:
     return SessionCheck(name, state, text)
 
 
 def _refuse(name: str, text: str) -> SessionCheck:
-    return SessionCheck(name, State.REFUSED, text)
+    return SessionCheck(name, CheckState.REFUSED, text)
 
 
 def _warn(name: str, text: str) -> SessionCheck:
-    return SessionCheck(name, State.WARNING, text)
+    return SessionCheck(name, CheckState.WARNING, text)
 
 
 def _cells(before: Before) -> Iterator[SessionCheck]:
@@ -118,7 +118,7 @@ def _cells(before: Before) -> Iterator[SessionCheck]:
     yield from _capacity(now)
 
 
-def _capacity(now: PackNow) -> Iterator[SessionCheck]:
+def _capacity(now: CellsNow) -> Iterator[SessionCheck]:
     if now.capacity is None:
         yield _refuse(
             "capacity",
@@ -176,7 +176,7 @@ def _amps(amps: tuple[float, float], *, set_to: float | None) -> str:
     return f"such boards move {amps[0]:g} to {amps[1]:g} A"
 
 
-def _state(now: PackNow, before: Before) -> Iterator[SessionCheck]:
+def _state(now: CellsNow, before: Before) -> Iterator[SessionCheck]:
     if now.current is None:
         yield _refuse("current", "The board does not say how much current flows.")
     elif abs(now.current) < 0.5:
@@ -197,7 +197,7 @@ def _state(now: PackNow, before: Before) -> Iterator[SessionCheck]:
     yield from _charger(now, before)
 
 
-def _charger(now: PackNow, before: Before) -> Iterator[SessionCheck]:
+def _charger(now: CellsNow, before: Before) -> Iterator[SessionCheck]:
     plan = before.plan
     if before.sink:
         if before.sink_trouble:
@@ -236,7 +236,7 @@ def _charger(now: PackNow, before: Before) -> Iterator[SessionCheck]:
         )
 
 
-def _warmth(now: PackNow, plan: SessionPlan | None) -> Iterator[SessionCheck]:
+def _warmth(now: CellsNow, plan: SessionPlan | None) -> Iterator[SessionCheck]:
     if now.hottest is None or now.coldest is None:
         yield _warn("temperature", "No cell probe says anything, so nobody sees a hot cell.")
         return

@@ -8,7 +8,7 @@ import msgspec
 
 from bmslink.control.sessions.ends import Ending
 from bmslink.control.sessions.kept import KeptSession, Value
-from bmslink.control.sessions.moment import PackNow
+from bmslink.control.sessions.moment import CellsNow
 
 __all__ = ["SessionReport", "Set", "SetBack", "report_of", "status_of"]
 
@@ -65,10 +65,10 @@ class SessionReport(msgspec.Struct, frozen=True, kw_only=True):
     writes: int
     """How many settings and switches were written, with setting back."""
     rounds: int
-    before: PackNow
-    at_top: PackNow | None
+    before: CellsNow
+    at_top: CellsNow | None
     """When the top was reached first: what the imbalance really was."""
-    after: PackNow
+    after: CellsNow
     set_back: SetBack
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class SessionReport(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
 
-def _shown(now: PackNow | None) -> dict[str, Any] | None:
+def _shown(now: CellsNow | None) -> dict[str, Any] | None:
     if now is None:
         return None
     return {

@@ -9,10 +9,10 @@ import msgspec
 from bmslink.control.decide.limits import RampMemory
 from bmslink.control.sessions.permit import Permitting
 
-__all__ = ["Around", "Held", "Phase", "SessionState"]
+__all__ = ["Around", "HeldEnd", "Phase", "SessionState"]
 
 
-class Held(msgspec.Struct, frozen=True):
+class HeldEnd(msgspec.Struct, frozen=True):
     """A condition that holds: since when, and in how many readings."""
 
     since: float
@@ -73,7 +73,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     highest: float = 0.0
     """V of the highest cell ever."""
     permit: Permitting = Permitting()
-    ends: dict[str, Held] = {}
+    ends: dict[str, HeldEnd] = {}
     cvl: RampMemory | None = None
     ccl: RampMemory | None = None
     moved: float | None = None

@@ -8,7 +8,7 @@ import msgspec
 
 from bmslink.control.decide.decision import Limits
 from bmslink.control.decide.limits import Kind, Limit, Reason, whole_thousandths
-from bmslink.control.sessions.moment import PackNow
+from bmslink.control.sessions.moment import CellsNow
 from bmslink.control.sessions.numbers import SessionNumbers
 
 __all__ = ["NAME", "Wish", "alone", "ceiling", "charge_current", "narrowed"]
@@ -30,7 +30,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """In a few words."""
 
 
-def ceiling(now: PackNow, top: float) -> float:
+def ceiling(now: CellsNow, top: float) -> float:
     """The voltage of the pack at which its highest cell is at the top, V, if the others keep their
     distance; a cell that is over the top lowers it below what the pack has now."""
     room = top - now.high

@@ -14,11 +14,11 @@ from bmslink.config.plan import Plan
 from bmslink.control.act.ledger import Ledger
 from bmslink.control.act.mandate import left_holders
 from bmslink.control.act.store import kept_ledger
-from bmslink.control.sessions.balancer import KEYS, Balancer, Held
+from bmslink.control.sessions.balancer import KEYS, Balancer, HeldSetting
 from bmslink.control.sessions.kept import SessionStore, Value
-from bmslink.control.sessions.moment import PackNow, Unusable, look
+from bmslink.control.sessions.moment import CellsNow, Unusable, look
 from bmslink.control.sessions.options import SessionOptions
-from bmslink.control.sessions.plan import Limits, SessionPlan, make_plan
+from bmslink.control.sessions.plan import BoardLimits, SessionPlan, make_plan
 from bmslink.control.sessions.preflight import Before, SessionCheck, preflight, refusals
 from bmslink.errors import BmsError, GateError, SettingError
 from bmslink.model import Identity, Reading, Switch
@@ -47,7 +47,7 @@ class Looked:
     """What is written for it; `None`: no setting changes."""
     table: dict[str, Value]
     """All settings as they are."""
-    now: PackNow | None
+    now: CellsNow | None
     switch: bool | None
     """How the balancer's switch is."""
 
@@ -136,7 +136,7 @@ async def _settings(board: Board) -> Settings | None:
         return None
 
 
-def _look(reading: Reading, options: SessionOptions) -> tuple[PackNow | None, str]:
+def _look(reading: Reading, options: SessionOptions) -> tuple[CellsNow | None, str]:
     try:
         return look(reading, options.capacity), ""
     except Unusable as why:
@@ -182,7 +182,7 @@ def _balancer(identity: Identity, reading: Reading, table: Settings | None) -> B
         switchable=shown is not None and (writable or (able is not None and able.supported)),
         why=reason or "nothing proves how",
         settings={
-            k: Held(table[k].value, table[k].writable, table[k].reason, table[k].minimum)
+            k: HeldSetting(table[k].value, table[k].writable, table[k].reason, table[k].minimum)
             for k in KEYS
             if table is not None and k in table and table[k].value is not None
         },
@@ -190,9 +190,9 @@ def _balancer(identity: Identity, reading: Reading, table: Settings | None) -> B
     )
 
 
-def _limits(table: Settings | None) -> Limits:
-    keys = Limits.__struct_fields__
-    return Limits(**{key: _number(table, key) for key in keys})
+def _limits(table: Settings | None) -> BoardLimits:
+    keys = BoardLimits.__struct_fields__
+    return BoardLimits(**{key: _number(table, key) for key in keys})
 
 
 async def changes_for(

@@ -23,7 +23,7 @@ from bmslink.control.decide.decision import Decision
 from bmslink.control.sessions.ends import Ending
 from bmslink.control.sessions.kept import KeptSession, SessionStore
 from bmslink.control.sessions.machine import step
-from bmslink.control.sessions.moment import PackNow, Unusable, look
+from bmslink.control.sessions.moment import CellsNow, Unusable, look
 from bmslink.control.sessions.options import SessionOptions
 from bmslink.control.sessions.permit import switched
 from bmslink.control.sessions.report import SessionReport, SetBack, report_of
@@ -365,7 +365,7 @@ class BalanceSession:
         await asyncio.to_thread(lambda: self._journal.append("balance", **note))
 
 
-def _worst(kept: KeptSession, shown: PackNow) -> PackNow | None:
+def _worst(kept: KeptSession, shown: CellsNow) -> CellsNow | None:
     """The reading at the top with the largest difference."""
     worst = kept.top_first
     if kept.state.phase is Phase.APPROACH or (worst is not None and worst.delta >= shown.delta):
@@ -373,7 +373,7 @@ def _worst(kept: KeptSession, shown: PackNow) -> PackNow | None:
     return shown
 
 
-def _shown(heard: Any, kept: KeptSession) -> tuple[PackNow | None, str]:
+def _shown(heard: Any, kept: KeptSession) -> tuple[CellsNow | None, str]:
     if isinstance(heard, str):
         return None, heard.rstrip(".")
     try:

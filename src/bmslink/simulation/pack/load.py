@@ -41,8 +41,8 @@ def parse_load(load: float | str | Supply) -> float | str | Supply:
     amps = _amps(load)
     if not abs(amps) <= MAX_AMPS:
         raise TargetError(
-            f"The load is {', '.join(PROFILES)}, supply:AMPS:VOLTS or up to ±{MAX_AMPS:g} A "
-            f"(positive charges), not {str(load)[:40]!r}."
+            f"The load is {', '.join(PROFILES)} or up to ±{MAX_AMPS:g} A (positive charges), "
+            f"or supply:AMPS:VOLTS, not {str(load)[:40]!r}."
         )
     return amps
 
