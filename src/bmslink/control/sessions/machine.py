@@ -16,7 +16,7 @@ from bmslink.control.sessions.moment import CellsNow
 from bmslink.control.sessions.permit import permitted
 from bmslink.control.sessions.plan import SessionPlan
 from bmslink.control.sessions.state import Around, Phase, SessionState
-from bmslink.control.sessions.wishes import Wish, ceiling, charge_current
+from bmslink.control.sessions.wishes import ChargeWish, ceiling, charge_current
 
 __all__ = ["SessionStep", "step"]
 
@@ -30,7 +30,7 @@ class SessionStep(msgspec.Struct, frozen=True, kw_only=True):
     """What one moment gives."""
 
     state: SessionState
-    wish: Wish
+    wish: ChargeWish
     end: Ending | None = None
 
 
@@ -55,10 +55,10 @@ def step(
     end, held = why_ended(plan, state, now, around, at_top=at_top)
     state = msgspec.structs.replace(state, ends=held)
     if end is not None:
-        return SessionStep(state=state, wish=Wish(why=end.text), end=end)
+        return SessionStep(state=state, wish=ChargeWish(why=end.text), end=end)
     if now is None:
         why = f"waits: {blind or 'nothing is heard of the pack'}"
-        return SessionStep(state=msgspec.structs.replace(state, why=why), wish=Wish(why=why))
+        return SessionStep(state=msgspec.structs.replace(state, why=why), wish=ChargeWish(why=why))
     return _wished(plan, state, now, around)
 
 
@@ -152,9 +152,8 @@ def _wished(plan: SessionPlan, state: SessionState, now: CellsNow, around: Aroun
         state, why=why or more or _doing(state, now), cvl=cvl_memory, ccl=ccl_memory,
         permit=permit, moved=state.time,
     )  # fmt: skip
-    return SessionStep(
-        state=state, wish=Wish(cvl=round(cvl, 3), ccl=round(ccl, 3), balance=balance, why=state.why)
-    )
+    wish = ChargeWish(cvl=round(cvl, 3), ccl=round(ccl, 3), balance=balance, why=state.why)
+    return SessionStep(state=state, wish=wish)
 
 
 def _eased(

@@ -133,7 +133,7 @@ def make_plan(
     )
     top, why = top_of(kind, board, len(now.cells), options.top)
     band = BANDS[kind.name]
-    start = min(kind.limits["balance_start_voltage"], top - 0.05)
+    start = max(band.balance_start, min(kind.limits["balance_start_voltage"], top - 0.05))
     capacity = now.capacity
     full, holding = _currents(numbers, capacity, balancer, board, options)
     bound = top + numbers.over_top

@@ -11,13 +11,13 @@ from bmslink.control.decide.limits import Kind, Limit, Reason, whole_thousandths
 from bmslink.control.sessions.moment import CellsNow
 from bmslink.control.sessions.numbers import SessionNumbers
 
-__all__ = ["NAME", "Wish", "alone", "ceiling", "charge_current", "narrowed"]
+__all__ = ["NAME", "ChargeWish", "alone", "ceiling", "charge_current", "narrowed"]
 
 NAME = "balance_session"
 """How reasons call it."""
 
 
-class Wish(msgspec.Struct, frozen=True, kw_only=True):
+class ChargeWish(msgspec.Struct, frozen=True, kw_only=True):
     """What is wanted now."""
 
     cvl: float | None = None
@@ -52,7 +52,7 @@ def charge_current(
     return holding * min(1.0, max(0.0, share))
 
 
-def narrowed(limits: Limits, wish: Wish | None) -> Limits:
+def narrowed(limits: Limits, wish: ChargeWish | None) -> Limits:
     """What policies permit, and no more than the session wants; each limit keeps all reasons, the
     binding one first."""
     if wish is None or wish.cvl is None:
@@ -64,7 +64,7 @@ def narrowed(limits: Limits, wish: Wish | None) -> Limits:
     )
 
 
-def alone(wish: Wish, *, dcl: float, dvl: float) -> Limits | None:
+def alone(wish: ChargeWish, *, dcl: float, dvl: float) -> Limits | None:
     """The limits of a pack that no policy limits; `None` where the session says nothing. `dcl` and
     `dvl`: what a session leaves as it is has to be in the message too."""
     if wish.cvl is None:

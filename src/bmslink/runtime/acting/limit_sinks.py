@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from bmslink.control.act.sinks import TTL, LimitMessage, SinkState, directions_alive
 from bmslink.control.decide.decision import Limits
-from bmslink.control.sessions.wishes import Wish, narrowed
+from bmslink.control.sessions.wishes import ChargeWish, narrowed
 from bmslink.errors import TargetError
 from bmslink.jsonable import to_json
 
@@ -157,7 +157,7 @@ class LimitSinks:
         self._sequence = int(time.time())
         self._limits: Limits | None = None
         self._until = 0.0
-        self._wish: Wish | None = None
+        self._wish: ChargeWish | None = None
         self._wish_until = 0.0
         self._sent_at = -_EVERY
 
@@ -173,7 +173,7 @@ class LimitSinks:
         """What is wrong with them, in sentences."""
         return " ".join(sink.trouble for sink in self.sinks if sink.trouble)
 
-    def narrow(self, wish: Wish | None, until: float) -> None:
+    def narrow(self, wish: ChargeWish | None, until: float) -> None:
         """Let what is published be no more than a balancing session wants, until a time of the
         loop's clock; `None`: the session is over."""
         self._wish, self._wish_until = wish, until

@@ -13,7 +13,7 @@ from bmslink.config.outcome import Outcome
 from bmslink.control.act.store import kept_ledger
 from bmslink.control.decide.decision import Decision
 from bmslink.control.sessions.kept import KeptSession
-from bmslink.control.sessions.wishes import Wish, alone
+from bmslink.control.sessions.wishes import ChargeWish, alone
 from bmslink.link.transport import WrappedTransport
 from bmslink.model import Command, Reading, Switch
 from bmslink.polling import Trouble, readings
@@ -63,7 +63,7 @@ class SessionHost(Protocol):
     def decision(self) -> Decision | None:
         """What policies decided last."""
 
-    def publish(self, kept: KeptSession, wish: Wish, lasts: float) -> None:
+    def publish(self, kept: KeptSession, wish: ChargeWish, lasts: float) -> None:
         """Say the limits, for so many seconds unless others come."""
 
     def withdraw(self) -> None:
@@ -178,7 +178,7 @@ class DirectHost:
         """No policies here."""
         return None
 
-    def publish(self, kept: KeptSession, wish: Wish, lasts: float) -> None:
+    def publish(self, kept: KeptSession, wish: ChargeWish, lasts: float) -> None:
         """To the sinks."""
         if self._task is None and self._sinks:
             self._task = asyncio.create_task(self._sinks.run())

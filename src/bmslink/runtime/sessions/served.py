@@ -19,7 +19,7 @@ from bmslink.control.decide.decision import Decision
 from bmslink.control.sessions.kept import KeptSession, SessionStore
 from bmslink.control.sessions.options import SessionOptions
 from bmslink.control.sessions.report import status_of
-from bmslink.control.sessions.wishes import Wish, alone, narrowed
+from bmslink.control.sessions.wishes import ChargeWish, alone, narrowed
 from bmslink.errors import BmsError, GateError, UsageError
 from bmslink.model import Command, Identity, Reading, Switch
 from bmslink.places import place_of
@@ -152,7 +152,7 @@ class ServedHost:
         except BmsError:
             return []
 
-    def publish(self, kept: KeptSession, wish: Wish, lasts: float) -> None:
+    def publish(self, kept: KeptSession, wish: ChargeWish, lasts: float) -> None:
         """Beside policies that act: they say the lower of both. Else the session says its own."""
         now = asyncio.get_running_loop().time()
         acts = self._judge.enforcing

@@ -28,7 +28,7 @@ from bmslink.control.sessions.options import SessionOptions
 from bmslink.control.sessions.permit import switched
 from bmslink.control.sessions.report import SessionReport, SetBack, report_of
 from bmslink.control.sessions.state import Around, Phase
-from bmslink.control.sessions.wishes import Wish
+from bmslink.control.sessions.wishes import ChargeWish
 from bmslink.errors import BmsError, GateError, TransportError
 from bmslink.places import place_of
 from bmslink.runtime.acting.drill import to_its_end
@@ -161,7 +161,7 @@ class BalanceSession:
             return kept.end
         try:
             if fresh:  # nothing is charged while it is being set
-                wish = Wish(cvl=round(kept.first.total, 3), why="its balancer is being set")
+                wish = ChargeWish(cvl=round(kept.first.total, 3), why="its balancer is being set")
                 self._host.publish(kept, wish, _SETTING)
                 await self._set()
             return await self._follow()
