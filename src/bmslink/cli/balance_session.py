@@ -131,12 +131,25 @@ async def _run_here(wish: SessionWish, balance: BalanceSession) -> dict[str, Any
     try:
         report = await (balance.restore() if wish.restore else balance.run())
     except asyncio.CancelledError:
-        wish.shown.complain("Interrupted: what the session had set was set back.")
+        wish.shown.complain(_after_interrupt(balance))
         raise
     except RestoreError as error:
         wish.shown.complain(str(error))
         raise typer.Exit(UNVERIFIED) from None
     return report.to_dict()
+
+
+def _after_interrupt(balance: BalanceSession) -> str:
+    """What became of the settings, by what is still kept."""
+    from bmslink.control.sessions.kept import SessionStore
+    from bmslink.runtime.sessions.setting_back import what_remains
+
+    kept = balance.kept
+    if kept is None:
+        return "Interrupted: nothing was sent."
+    if SessionStore().at(kept.place, kept.name) is None:
+        return "Interrupted: what the session had set was set back."
+    return what_remains(kept, shlex.quote(kept.name or kept.target), None)
 
 
 def _sinks(wish: SessionWish) -> list[LimitSink]:

@@ -276,7 +276,7 @@ class PackJobs:
             return balance.cancel(who)
         if do in ("resume", "restore"):
             return await balance.take_up(who, restore=do == "restore")
-        return balance.status()
+        return await asyncio.to_thread(balance.status)
 
     def _told(self, outcome: Outcome, switch: Switch | None = None) -> Any:
         """Its form, after everybody who listens was told of it, and of which settings or switch."""

@@ -145,7 +145,7 @@ def _people(now: CellsNow, *, balance_switch: bool | None, held_back: bool) -> I
     way = "on" if now.balance_switch else "off"
     yield _Rule("switched", moved, f"Somebody switched balancing {way} by another way.", 5.0, 3)
     if not moved:
-        off = now.charge_switch is False and not held_back
+        off = now.charge_switch is False and not held_back and not now.passing
         yield _Rule("switched", off, "Somebody switched charging off by another way.", 5.0, 3)
 
 

@@ -16,7 +16,8 @@ class Permitting(msgspec.Struct, frozen=True, kw_only=True):
     on: bool | None = None
     """How the session set it last; `None`: it has not set it."""
     confirmed: bool | None = None
-    """How the board showed it last as the session had set it; `None`: it does not show it."""
+    """How the board shows it when nobody else switches: as it was, or as the session has set it;
+    `None`: it does not show it."""
     at: float | None = None
     """When it was set last."""
     count: int = 0
@@ -34,7 +35,7 @@ def permitted(
     and those while it really works. Another one is switched by region.
     """
     shown = now.balance_switch
-    if shown is not None and known.on is not None and shown == known.on:
+    if shown is not None and (known.confirmed is None if known.on is None else shown == known.on):
         known = msgspec.structs.replace(known, confirmed=shown)
     why = _against(plan, now, held)
     working = now.balancing is not False

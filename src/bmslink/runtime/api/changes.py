@@ -160,7 +160,7 @@ async def balance(request: Request) -> Response:
 
 async def balance_status(request: Request) -> Response:
     """How the balancing session of a pack is, or the last one was."""
-    return answer(pack_of(request).balance.status())
+    return answer(await asyncio.to_thread(pack_of(request).balance.status))
 
 
 async def adjustment(request: Request) -> Response:

@@ -63,6 +63,9 @@ class SessionHost(Protocol):
     def decision(self) -> Decision | None:
         """What policies decided last."""
 
+    def held_off(self, switch: Switch) -> str:
+        """Who holds a switch off, in words; empty: nobody that is known here."""
+
     def publish(self, kept: KeptSession, wish: ChargeWish, lasts: float) -> None:
         """Say the limits, for so many seconds unless others come."""
 
@@ -177,6 +180,11 @@ class DirectHost:
     def decision(self) -> Decision | None:
         """No policies here."""
         return None
+
+    def held_off(self, switch: Switch) -> str:
+        """Nothing acts here."""
+        del switch
+        return ""
 
     def publish(self, kept: KeptSession, wish: ChargeWish, lasts: float) -> None:
         """To the sinks."""

@@ -128,6 +128,14 @@ class ServedHost:
         """Of policies that act; those in shadow forbid nothing."""
         return self._judge.decision if self._judge.enforcing else None
 
+    def held_off(self, switch: Switch) -> str:
+        """By the ledger of what acts: also for the while after its cause has gone."""
+        actor = self._judge.acting.actor
+        record = None if actor is None else actor.ledger.record(switch.value)
+        if record is None or not (record.own or record.holders):
+            return ""
+        return ", ".join(record.holders) or "policies, until it is given back"
+
     # -- limits ----------------------------------------------------------------------------------
 
     @property

@@ -8,30 +8,36 @@ back (`kept`).
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-import shlex
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from typing import Any
 
 from bmslink import config
 from bmslink.config.plan import Plan
-from bmslink.control.decide.decision import Decision
 from bmslink.control.sessions.ends import Ending
 from bmslink.control.sessions.kept import KeptSession, SessionStore
 from bmslink.control.sessions.machine import step
-from bmslink.control.sessions.moment import CellsNow, Unusable, look
 from bmslink.control.sessions.options import SessionOptions
 from bmslink.control.sessions.permit import switched
 from bmslink.control.sessions.report import SessionReport, SetBack, report_of
 from bmslink.control.sessions.state import Around, Phase
 from bmslink.control.sessions.wishes import ChargeWish
 from bmslink.errors import BmsError, GateError, TransportError
+from bmslink.model import Switch
 from bmslink.places import place_of
+from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.acting.drill import to_its_end
+from bmslink.runtime.sessions.hearing import (
+    holders,
+    shown_by,
+    utc_now,
+    word_of,
+    worst_at_top,
+)
 from bmslink.runtime.sessions.host import SessionHost
 from bmslink.runtime.sessions.looking import Looked, changes_for, look_before
 from bmslink.runtime.sessions.setting_back import set_back, what_remains
@@ -42,6 +48,8 @@ from bmslink.storage.state import UnwritableState, state_path
 
 __all__ = ["BalanceSession", "RestoreError", "is_running"]
 
+_log = logging.getLogger(__name__)
+
 _SAVED_EVERY = 60.0
 """s between two savings of how far it is."""
 _SETTING = 180.0
@@ -49,6 +57,8 @@ _SETTING = 180.0
 _BACK_WITHIN = 90.0
 """s for which setting back is tried again where a command runs the session."""
 _AGAIN = 5.0
+_MOST_TRIES = 4
+"""How often a service tries to set back what the board does not take: each try may write."""
 _AFTER_STOP = 30.0
 """s for which the line is left to an emergency stop, which is read back meanwhile."""
 _LONGEST_GAP = 7 * 86400.0
@@ -156,17 +166,28 @@ class BalanceSession:
         return await to_its_end(self._finish(end))
 
     async def _whole(self, *, fresh: bool) -> Ending:
-        kept = self._now
-        if kept.end is not None:  # only setting back was left
-            return kept.end
-        try:
-            if fresh:  # nothing is charged while it is being set
-                wish = ChargeWish(cvl=round(kept.first.total, 3), why="its balancer is being set")
-                self._host.publish(kept, wish, _SETTING)
-                await self._set()
-            return await self._follow()
-        except BmsError as error:
-            return Ending(name="failed", text=str(error))
+        """How it ended; a mistake of ours keeps nothing from being set back either."""
+        if self._now.end is not None:  # only setting back was left
+            return self._now.end
+        found: list[BaseException] = []
+        ended: list[Ending] = []
+        with contained(found.append):
+            ended.append(await self._begun_and_followed(fresh=fresh))
+        if ended:
+            return ended[0]
+        if isinstance(found[0], BmsError):
+            return Ending(name="failed", text=str(found[0]))
+        _log.error("The mistake in a balancing session:", exc_info=found[0])
+        text = f"bmslink made a mistake ({type(found[0]).__name__}: {found[0]}). Please report it."
+        return Ending(name="failed", text=text)
+
+    async def _begun_and_followed(self, *, fresh: bool) -> Ending:
+        if fresh:  # nothing is charged while it is being set
+            kept = self._now
+            wish = ChargeWish(cvl=round(kept.first.total, 3), why="its balancer is being set")
+            self._host.publish(kept, wish, _SETTING)
+            await self._set()
+        return await self._follow()
 
     @contextmanager
     def _alone(self, pack: str) -> Iterator[None]:
@@ -203,7 +224,7 @@ class BalanceSession:
         self.kept = KeptSession(
             id=uuid.uuid4().hex[:12], pack=looked.key, target=str(target),
             place=str(place_of(target)), name=name, owner=self._host.owner, who=actor_name(),
-            began=_utc(), saved=time.time(), options=self._options, plan=plan,
+            began=utc_now(), saved=time.time(), options=self._options, plan=plan,
             before={key: looked.table.get(key) for key in plan.settings},
             switch_before=looked.switch, table=looked.table, switched=plan.switch_on,
             dcl=rated or 0.5 * (plan.capacity or 100.0),
@@ -254,12 +275,12 @@ class BalanceSession:
 
     async def _moment(self, heard: Any, now: float) -> Ending | None:
         kept, host = self._now, self._host
-        shown, blind = _shown(heard, kept)
+        shown, blind = shown_by(heard, kept)
         around = await self._around(kept)
         found = step(kept.plan, kept.state, shown, now, around, blind=blind)
         kept = kept.with_(state=found.state)
         if shown is not None:
-            kept = kept.with_(last=shown, top_first=_worst(kept, shown))
+            kept = kept.with_(last=shown, top_first=worst_at_top(kept, shown))
         self.kept = kept
         self._tell_phase(kept)
         if found.end is not None:
@@ -276,7 +297,8 @@ class BalanceSession:
         cancelled = self._cancelled or await asyncio.to_thread(self._store.cancelled, kept)
         return Around(
             stopped=await self._host.stopped(kept), cancelled=cancelled,
-            charge_held=_holders(decision, "charge"), balance_held=_holders(decision, "balance"),
+            charge_held=holders(decision, "charge") or self._host.held_off(Switch.CHARGE),
+            balance_held=holders(decision, "balance"),
         )  # fmt: skip
 
     async def _switch(self, on: bool) -> None:
@@ -325,12 +347,10 @@ class BalanceSession:
         if end.name == "stopped":
             await asyncio.sleep(_AFTER_STOP)
         back = await self._set_back_patiently(kept)
-        report = report_of(kept, end, back, _utc())
+        report = report_of(kept, end, back, utc_now())
         with suppress(JournalError):
             await self._note("end", result=end.name, text=end.text, restored=back.restored)
-        done_with = back.restored or bool(back.left)
-        if done_with:
-            await asyncio.to_thread(self._store.end, kept, report.to_dict())
+        await asyncio.to_thread(self._store.end, kept, report.to_dict())
         self._host.tell("ended", f"Balancing session: {end.text}", alarm=not end.done)
         return report
 
@@ -338,20 +358,21 @@ class BalanceSession:
         """Again and again where the link fails: a command for a while, a service until it can."""
         loop = asyncio.get_running_loop()
         until = loop.time() + _BACK_WITHIN
-        pause, told = _AGAIN, False
+        pause, told, tries = _AGAIN, False, 0
         while True:
             try:
                 return await self._set_back(kept)
             except BmsError as error:
+                silent = isinstance(error, TransportError)
+                tries += not silent
                 ours = self._host.owner == "command"
-                over = loop.time() >= until or not isinstance(error, TransportError)
-                text = what_remains(kept, _word(kept), error)
-                if ours and over:
-                    self._host.tell("restore", text, alarm=True)
-                    raise RestoreError(text) from error
-                if not told:
+                over = ours and (loop.time() >= until or not silent)
+                text = what_remains(kept, word_of(kept), error)
+                if not told or over:
                     self._host.tell("restore", text, alarm=True)
                     told = True
+                if over or tries >= _MOST_TRIES:
+                    raise RestoreError(text) from error
             await asyncio.sleep(pause)
             pause = min(2 * pause, 60.0)
 
@@ -363,36 +384,3 @@ class BalanceSession:
         about = {"session": kept.id, "pack": kept.pack, "target": kept.target, "user": kept.who}
         note = {**about, **more, "phase": phase}
         await asyncio.to_thread(lambda: self._journal.append("balance", **note))
-
-
-def _worst(kept: KeptSession, shown: CellsNow) -> CellsNow | None:
-    """The reading at the top with the largest difference."""
-    worst = kept.top_first
-    if kept.state.phase is Phase.APPROACH or (worst is not None and worst.delta >= shown.delta):
-        return worst
-    return shown
-
-
-def _shown(heard: Any, kept: KeptSession) -> tuple[CellsNow | None, str]:
-    if isinstance(heard, str):
-        return None, heard.rstrip(".")
-    try:
-        return look(heard, kept.options.capacity or kept.plan.capacity), ""
-    except Unusable as why:
-        return None, str(why)
-
-
-def _holders(decision: Decision | None, on: str) -> str:
-    """Who withdraws a permit, in words."""
-    if decision is None or decision.stale:
-        return ""
-    permit = getattr(decision, on)
-    return ", ".join(reason.text for reason in permit.reasons)
-
-
-def _word(kept: KeptSession) -> str:
-    return shlex.quote(kept.name or kept.target)
-
-
-def _utc() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -40,7 +40,6 @@ async def set_back(
     reading, `config.apply` and switching raise: then it is to be repeated.
     """
     journal = journal or Journal()
-    left: list[str] = []
     async with turn(_WHAT) as board:
         identity = await board.identify()
         _require_same(board, identity, kept)
@@ -81,10 +80,12 @@ async def _values(board: Board) -> Mapping[str, Any]:
         return {}
 
 
-def _sorted_out(kept: KeptSession, values: Mapping[str, Any]) -> tuple[dict[str, Value], list[str]]:
+def _sorted_out(
+    kept: KeptSession, values: Mapping[str, Any]
+) -> tuple[dict[str, Value], dict[str, str]]:
     """What is to be set back, and what somebody else has changed."""
     back: dict[str, Value] = {}
-    left: list[str] = []
+    left: dict[str, str] = {}
     for key, old in kept.before.items():
         found, ours = values.get(key), kept.plan.settings.get(key)
         if _same(found, old):
@@ -92,7 +93,7 @@ def _sorted_out(kept: KeptSession, values: Mapping[str, Any]) -> tuple[dict[str,
         if _same(found, ours):
             back[key] = old
         else:
-            left.append(
+            left[key] = (
                 f"{key} is {found}: somebody else set it. It was {old} before, and stays as it is."
             )
     return back, left
@@ -113,22 +114,21 @@ async def _write(
 
 
 async def _switch_back(
-    kept: KeptSession, shown: bool | None, switch: SwitchBalancer, left: list[str]
+    kept: KeptSession, shown: bool | None, switch: SwitchBalancer, left: dict[str, str]
 ) -> int:
     """Outside of every turn, because switching takes its own."""
     before = kept.switch_before
     if not kept.switched or before is None or shown is before:
         return 0
-    name, way = "" if kept.end is None else kept.end.name, "on" if before else "off"
+    name = "" if kept.end is None else kept.end.name
     if name == "switched":
-        left.append(f"Balancing stays {'on' if shown else 'off'}: somebody switched it meanwhile.")
+        way = "on" if shown else "off"
+        left[_SWITCH] = f"Balancing stays {way}: somebody switched it meanwhile."
         return 0
     if name == "stopped" and before:
-        left.append("Balancing stays off, as everything that was stopped: a reset comes first.")
+        left[_SWITCH] = "Balancing stays off, as all that was stopped: a reset comes first."
         return 0
-    outcome = await switch(before)
-    if outcome.result not in ("done", "nothing"):
-        left.append(f"Balancing {way} was sent, and is not read back: {outcome.sentence}")
+    await switch(before)  # what it did is read below
     return 1
 
 
@@ -139,7 +139,9 @@ async def _switch_shown(board: Board) -> bool | None:
     return (await board.read()).balance_switch
 
 
-async def _compared(board: Board, kept: KeptSession, left: list[str], writes: int) -> SetBack:
+async def _compared(
+    board: Board, kept: KeptSession, left: Mapping[str, str], writes: int
+) -> SetBack:
     """Every setting as it is now beside what it was."""
     values = await _values(board) if kept.table else {}
     rows = [
@@ -160,12 +162,12 @@ async def _compared(board: Board, kept: KeptSession, left: list[str], writes: in
         if key not in ours and not key.startswith(_COUNTED) and not _same(values.get(key), old)
     ]
     wrong = [row for row in rows if not row.restored]
-    told = len(left)
-    if wrong and not told:
-        left = [f"{row.key} is {row.after}, and was {row.before}." for row in wrong]
+    if any(row.key not in left for row in wrong):
+        told = ", ".join(f"{row.key} is {row.after}" for row in wrong if row.key not in left)
+        raise VerifyError(f"It was set back and is not read back so: {told}.")
     return SetBack(
-        restored=not wrong, rows=tuple(rows), left=tuple(left), elsewhere=tuple(others),
-        writes=writes,
+        restored=not wrong, rows=tuple(rows), left=tuple(left.values()),
+        elsewhere=tuple(others), writes=writes,
     )  # fmt: skip
 
 
