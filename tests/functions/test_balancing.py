@@ -14,7 +14,7 @@ from cli_support import Cli
 PACK = {
     "cells": 16,
     "capacity": 50.0,
-    "soc": 97.0,
+    "soc": 96.0,
     "imbalance": 60.0,
     "load": "supply:10:57",
     "speed": 20.0,
@@ -35,7 +35,7 @@ async def test_sixty_millivolts_become_ten_and_all_is_as_before(protocol: str) -
     assert pack.settings == before
     assert report["done"]
     assert report["result"] == "done"
-    assert report["at_top"]["delta"] >= 0.035, "what it really was shows at the top only"
+    assert report["at_top"]["delta"] >= 0.050, "what it really was shows at the top only"
     assert report["after"]["delta"] <= 0.010
     assert max(report["after"]["cells"]) - min(report["after"]["cells"]) <= 0.0101
     assert report["highest"] <= 3.52, "no cell beyond the top, but for what a step moves it"

@@ -112,7 +112,10 @@ def command(
         float, typer.Option(parser=o.number, metavar="X", help="Its seconds per second.")
     ] = 1.0,
     load: Annotated[
-        str, typer.Option(metavar="LOAD", help="cycle, idle, or amps (positive charges).")
+        str,
+        typer.Option(
+            metavar="LOAD", help="cycle, idle, amps (positive charges), or supply:AMPS:VOLTS."
+        ),
     ] = "cycle",
     fault: Annotated[
         list[str] | None,

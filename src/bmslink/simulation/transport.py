@@ -113,7 +113,7 @@ def make_device(
     def make_pack(seed: int) -> Pack:
         return Pack(
             chemistry=chemistry, cells=count, capacity=capacity, soc=soc, seed=seed, load=load,
-            imbalance=imbalance,
+            imbalance=imbalance, active=protocol.startswith("jk"),
         )  # fmt: skip
 
     responder: Node

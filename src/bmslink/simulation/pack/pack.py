@@ -48,10 +48,12 @@ class Pack:
         probes: int = 2,
         load: float | str = "cycle",
         imbalance: float | None = None,
+        active: bool = False,
     ) -> None:
         """Cells 1..48, capacity 1..10000 Ah, soc 0..100 %, ambient -50..100 °C, probes 0..16;
         load `cycle` (a day of sun and household), `idle`, `supply:AMPS:VOLTS`, or amps (positive
         charges). `imbalance`, 0..300 mV: so far apart the cells rest when the highest is full.
+        `active`: its balancer moves charge from the highest cell to the lowest, else it bleeds.
         `TargetError` for anything else."""
         self.chemistry: Chemistry = find_chemistry(chemistry)
         self.cell_count = int(_number("The number of cells", cells, 1, 48))
@@ -76,6 +78,7 @@ class Pack:
         """What acts on it from outside, and how its board takes commands."""
         self._current = 0.0
         self._balancing: tuple[int, ...] = ()
+        self._active, self._fed = active, 0
         self._odd_turn = True
         self._turn_seconds = 0.0
         self._build()
@@ -120,7 +123,7 @@ class Pack:
         self._watch(self._current)
         current = self._permitted(self._wanted(seconds))
         bleed = max(0.0, self.settings["balance_current"])
-        self._cells.move(current, seconds, bleed, self._balancing)
+        self._cells.move(current, seconds, bleed, self._balancing, self._fed)
         self._throughput += max(0.0, -current) * seconds / 3600
         self._warm(current, seconds)
         self.uptime += seconds
@@ -213,7 +216,7 @@ class Pack:
 
     def _choose_bleeders(self, seconds: float) -> None:
         """The cells that bleed until the next step: the high ones, in turns with their
-        neighbours."""
+        neighbours; an active balancer serves the highest alone, for the lowest."""
         self._turn_seconds += seconds
         if self._turn_seconds >= _PARITY_TIME:
             self._odd_turn = not self._odd_turn
@@ -225,9 +228,13 @@ class Pack:
             for number, volts in enumerate(self._voltages, 1)
             if volts >= start and round(volts - lowest, 3) >= delta
         ]
-        if len({number % 2 for number in high}) == 2:
+        if self._active:
+            high = high and [self._voltages.index(max(self._voltages)) + 1]
+            self._fed = self._voltages.index(lowest) + 1 if high else 0
+        elif len({number % 2 for number in high}) == 2:
             high = [number for number in high if number % 2 == self._odd_turn]
-        self._balancing = tuple(high) if self.switches[Switch.BALANCE] else ()
+        on = self.switches[Switch.BALANCE]
+        self._balancing, self._fed = (tuple(high), self._fed) if on else ((), 0)
 
     # -- what it says ----------------------------------------------------------------------------
 
