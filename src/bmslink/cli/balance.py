@@ -143,7 +143,7 @@ def session(
             raise UsageError("Its service says the limits: sink_command of its section is used.")
         report = await (here(wish, board) if owned is None else there(wish, board, owned))
         if report is not None:
-            show_report(shown, board, report, output)
+            show_report(shown, board, report, output, set_back=restore)
 
     run_open(device, work)
 

@@ -46,7 +46,8 @@ class SessionWish:
 
 
 def show_report(shown: Session, board: Board, report: dict[str, Any], output: str | None) -> None:
-    """The report, where it was asked for; the exit code by what it says."""
+    """The report, where it was asked for; the exit code by what it says. `set_back`: nothing more
+    was asked for than that."""
     from bmslink.cli.render import balance as render
 
     lines = [*render.report(report)]
@@ -60,7 +61,7 @@ def show_report(shown: Session, board: Board, report: dict[str, Any], output: st
         write_text(output, text if output.endswith(".json") else human, force=True)
     if not report["set_back"]["restored"] or report["set_back"]["left"]:
         raise typer.Exit(UNVERIFIED)
-    if not report["done"]:
+    if not report["done"] and not set_back:
         raise typer.Exit(FOUND)
 
 

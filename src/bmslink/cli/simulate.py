@@ -117,6 +117,10 @@ def command(
             metavar="LOAD", help="cycle, idle, amps (positive charges), or supply:AMPS:VOLTS."
         ),
     ] = "cycle",
+    imbalance: Annotated[
+        float | None,
+        typer.Option(parser=o.number, metavar="MV", help="How far apart its cells rest when full."),
+    ] = None,
     fault: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME[:ARG]", help="What goes wrong; `list` names them."),
@@ -156,6 +160,7 @@ def command(
             speed=speed,
             faults=fault or (),
             load=load,
+            imbalance=imbalance,
             announce=lambda target: announce(session, target),
             commands=lines(),
             reply=lambda text: _reply(session, text),

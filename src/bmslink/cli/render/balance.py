@@ -29,7 +29,7 @@ def plan(looked: Mapping[str, Any]) -> Iterator[str]:
         f"The highest of {found['cells']} cells is held at {found['top']:.3f} V until all are "
         f"within {_mv(found['target'])}, and then watched at rest."
     )
-    if found["supply"] is None:
+    if found["supply"] is None and "charger" not in looked["refused"]:
         yield (
             f"The charger is told at most {found['top'] * found['cells']:.1f} V and "
             f"{found['full']:g} A, and {found['holding']:g} A at the top."

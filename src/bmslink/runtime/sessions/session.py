@@ -317,7 +317,7 @@ class BalanceSession:
     def _tell_phase(self, kept: KeptSession) -> None:
         phase = kept.state.phase
         if phase is not self._phase:
-            self._phase = phase
+            self._phase, self._saved_at = phase, -_SAVED_EVERY
             self._host.tell(phase.value, f"Balancing session: {kept.state.why or phase.value}.")
 
     async def _save_sometimes(self) -> None:
