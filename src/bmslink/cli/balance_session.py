@@ -45,7 +45,14 @@ class SessionWish:
     detach: bool
 
 
-def show_report(shown: Session, board: Board, report: dict[str, Any], output: str | None) -> None:
+def show_report(
+    shown: Session,
+    board: Board,
+    report: dict[str, Any],
+    output: str | None,
+    *,
+    set_back: bool = False,
+) -> None:
     """The report, where it was asked for; the exit code by what it says. `set_back`: nothing more
     was asked for than that."""
     from bmslink.cli.render import balance as render
