@@ -111,8 +111,8 @@ def report_of(kept: KeptSession, end: Ending, back: SetBack, ended: str) -> Sess
         top=kept.plan.top, hours=round(state.time / 3600, 2),
         hours_at_top=round(state.held / 3600, 2), charged=round(state.charged, 2),
         highest=max(state.highest, kept.first.high), hottest=state.hottest,
-        writes=kept.writes + back.writes, rounds=state.rounds, before=kept.first, at_top=kept.top_first, after=kept.last,
-        set_back=back,
+        writes=kept.writes + back.writes, rounds=state.rounds, before=kept.first,
+        at_top=kept.top_first, after=kept.last, set_back=back,
     )  # fmt: skip
 
 
