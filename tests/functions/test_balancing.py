@@ -13,13 +13,14 @@ from cli_support import Cli
 
 PACK = {
     "cells": 16,
-    "capacity": 50.0,
+    "capacity": 25.0,
     "soc": 96.0,
-    "imbalance": 60.0,
-    "load": "supply:10:57",
-    "speed": 20.0,
+    "imbalance": 90.0,
+    "load": "supply:5:57",
+    "speed": 30.0,
 }
-"""60 mV between the cells when the highest is full; the charger obeys what it is told."""
+"""So far apart that 60 mV and more are left at the top, though boards balance on the way. The
+charger obeys what it is told."""
 
 
 @pytest.mark.parametrize("protocol", ["jk-modbus", "daly-a5", "jbd"])
@@ -28,14 +29,14 @@ async def test_sixty_millivolts_become_ten_and_all_is_as_before(protocol: str) -
     before = pack.settings
     async with bmslink.connect(pack.target) as device:
         held = dict((await device.settings()).items())
-        report = await device.balance_session(chemistry="lfp", capacity=50.0, interval=1.0)
+        report = await device.balance_session(chemistry="lfp", capacity=25.0, interval=1.0)
         assert {k: v.value for k, v in (await device.settings()).items()} == {
             k: v.value for k, v in held.items()
         }
     assert pack.settings == before
     assert report["done"]
     assert report["result"] == "done"
-    assert report["at_top"]["delta"] >= 0.050, "what it really was shows at the top only"
+    assert report["at_top"]["delta"] >= 0.060, "what it really was shows at the top only"
     assert report["after"]["delta"] <= 0.010
     assert max(report["after"]["cells"]) - min(report["after"]["cells"]) <= 0.0101
     assert report["highest"] <= 3.52, "no cell beyond the top, but for what a step moves it"
