@@ -16,7 +16,8 @@ from bmslink.errors import GateError, UsageError
 from bmslink.model import Switch
 from bmslink.runtime.acting.direct import do_directly
 from bmslink.runtime.acting.people import ActingWish
-from bmslink.runtime.sessions.session import RestoreError
+from bmslink.runtime.sessions.host import DirectHost
+from bmslink.runtime.sessions.session import BalanceSession, RestoreError
 from bmslink.storage.journal import Journal
 from bmslink.testing import SimulatedPack
 from cli_support import Cli
@@ -213,6 +214,28 @@ async def test_the_balancer_that_was_off_is_on_meanwhile_and_off_again() -> None
         "balance_delta": True,
         "balance_switch": True,
     }
+
+
+async def test_what_was_cut_off_before_it_was_set_is_set_when_it_goes_on() -> None:
+    pack = _pack()
+    before = pack.settings
+    task = asyncio.ensure_future(_balance(pack))
+    await until(lambda: any(SessionStore().all()), 200)
+    (kept,) = SessionStore().all()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert pack.settings == before
+    SessionStore().save(kept)  # as if it had been killed there
+    async with bmslink.connect(pack.target) as device:
+        host = DirectHost(device.board, interval=1.0)
+        session = BalanceSession(host)
+        session.take_up(kept)
+        running = asyncio.ensure_future(session.run())
+        await until(lambda: pack.settings["balance_delta"] == 0.005, 200)
+        report = await running
+        await host.close()
+    assert report.done
+    assert pack.settings == before
 
 
 @pytest.mark.slow

@@ -103,7 +103,8 @@ async def look_before(
     plan = None
     if now is not None and name is not None:
         plan = make_plan(key, now, chemistry(name), balancer, _limits(table), options, by_sink=sink)
-    change, refused = await changes_for(board, plan, options, name, journal)
+    wanted = {} if plan is None else plan.settings
+    change, refused = await changes_for(board, wanted, options, name, journal)
     stopped, held = _ledger(key, reading)
     busy = not served and await asyncio.to_thread(acted_on_elsewhere, board, identity)
     before = Before(
@@ -197,15 +198,14 @@ def _limits(table: Settings | None) -> BoardLimits:
 
 async def changes_for(
     board: Board,
-    plan: SessionPlan | None,
+    wanted: Mapping[str, object],
     options: SessionOptions,
     chemistry: str | None,
     journal: Journal,
 ) -> tuple[Plan | None, str]:
     """The change of settings, and why it cannot be made, in sentences; empty: it can."""
-    if plan is None or not plan.settings:
+    if not wanted:
         return None, ""
-    wanted: Mapping[str, object] = plan.settings
     change = await config.draft(
         board, wanted, waive=waiving(options), chemistry=chemistry, journal=journal
     )

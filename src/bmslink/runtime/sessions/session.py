@@ -12,11 +12,12 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from bmslink import config
+from bmslink.board import Board
 from bmslink.config.plan import Plan
 from bmslink.control.sessions.ends import Ending
 from bmslink.control.sessions.kept import KeptSession, SessionStore
@@ -40,7 +41,7 @@ from bmslink.runtime.sessions.hearing import (
 )
 from bmslink.runtime.sessions.host import SessionHost
 from bmslink.runtime.sessions.looking import Looked, changes_for, look_before
-from bmslink.runtime.sessions.setting_back import set_back, what_remains
+from bmslink.runtime.sessions.setting_back import not_yet_set, set_back, what_remains
 from bmslink.settings.chemistry import chemistry
 from bmslink.storage.alone import hold_lock
 from bmslink.storage.journal import Journal, JournalError, actor_name
@@ -182,11 +183,10 @@ class BalanceSession:
         return Ending(name="failed", text=text)
 
     async def _begun_and_followed(self, *, fresh: bool) -> Ending:
-        if fresh:  # nothing is charged while it is being set
-            kept = self._now
-            wish = ChargeWish(cvl=round(kept.first.total, 3), why="its balancer is being set")
-            self._host.publish(kept, wish, _SETTING)
-            await self._set()
+        kept = self._now  # nothing is charged while it is being set
+        wish = ChargeWish(cvl=round(kept.last.total, 3), why="its balancer is being set")
+        self._host.publish(kept, wish, _SETTING)
+        await self._set(again=not fresh)
         return await self._follow()
 
     @contextmanager
@@ -238,20 +238,24 @@ class BalanceSession:
                 await asyncio.to_thread(self._store.end, self.kept, {})
             raise GateError(f"Nothing was sent: {error}") from error
 
-    async def _set(self) -> None:
-        """The settings of the plan, and the balancer on."""
-        kept, plan = self._now, self._now.plan
-        if plan.settings:
+    async def _set(self, *, again: bool) -> None:
+        """The settings of the plan, and the balancer on. `again`: what of it was cut off."""
+        kept, plan, journal = self._now, self._now.plan, self._journal
+        wanted: Mapping[str, Any] = plan.settings
+        if wanted:
             async with self._host.turn("a balancing session sets its balancer") as board:
-                change = await self._change(board)
-                await config.apply(board, change, journal=self._journal, command="balance session")
-            self.kept = kept = kept.with_(writes=kept.writes + len(plan.settings))
-        if plan.switch_on:
+                if again:
+                    wanted = await not_yet_set(board, kept, journal)
+                if wanted:
+                    change = await self._change(board, wanted)
+                    await config.apply(board, change, journal=journal, command="balance session")
+            self.kept = kept = kept.with_(writes=kept.writes + len(wanted))
+        if plan.switch_on and kept.state.permit.on is None:
             await self._switch(True)
 
-    async def _change(self, board: Any) -> Plan:
-        options, plan = self._options, self._now.plan
-        change, why = await changes_for(board, plan, options, plan.chemistry, self._journal)
+    async def _change(self, board: Board, wanted: Mapping[str, Any]) -> Plan:
+        kind = self._now.plan.chemistry
+        change, why = await changes_for(board, wanted, self._options, kind, self._journal)
         if change is None or why:
             raise GateError(f"Nothing was sent. {why}")
         return change

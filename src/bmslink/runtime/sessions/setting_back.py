@@ -17,7 +17,7 @@ from bmslink.model import Identity, Switch
 from bmslink.runtime.acting.start import pack_key
 from bmslink.storage.journal import Journal
 
-__all__ = ["SwitchBalancer", "set_back", "what_remains"]
+__all__ = ["SwitchBalancer", "not_yet_set", "set_back", "what_remains"]
 
 SwitchBalancer = Callable[[bool], Awaitable[Outcome]]
 """Sets the balancer's switch, by the road of whoever has the board."""
@@ -51,6 +51,19 @@ async def set_back(
     writes = len(back) + await _switch_back(kept, shown, switch, left)
     async with turn(_WHAT) as board:
         return await _compared(board, kept, left, writes)
+
+
+async def not_yet_set(board: Board, kept: KeptSession, journal: Journal) -> dict[str, Value]:
+    """What a session that was cut off had not come to set: what still is as it was. What somebody
+    else set meanwhile stays. Raises as `set_back`."""
+    _require_same(board, await board.identify(), kept)
+    await _end_cut_off(board, kept, journal)
+    values = await _values(board)
+    return {
+        key: value
+        for key, value in kept.plan.settings.items()
+        if _same(values.get(key), kept.before.get(key))
+    }
 
 
 def _require_same(board: Board, identity: Identity, kept: KeptSession) -> None:
