@@ -47,9 +47,7 @@ async def test_sixty_millivolts_become_ten_and_all_is_as_before(protocol: str) -
     assert (row["key"], row["before"], row["after"]) == ("balance_delta", 0.01, 0.01)
 
 
-def test_one_command_and_a_report(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_one_command_and_a_report(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     cli = Cli(capsys)
     pack = SimulatedPack("jk02", **PACK)
     before, file = pack.settings, tmp_path / "report.txt"
