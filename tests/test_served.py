@@ -217,6 +217,7 @@ async def _every_method(device: bmslink.Device) -> dict[str, Any]:
     await note("plan_undo", device.plan_undo(waive=["untested"]), edits)
     await note("undo", device.undo(waive=["untested"]), ended)
     await note("resume", device.resume(confirm=lambda _: False), ended)
+    await note("balance_session", device.balance_session(top=1.6), lambda it: it["result"])
     await note("switch", device.switch("charge", False, waive=["untested"]), ended)
     await note("set_clock", device.set_clock(waive=["untested"]), lambda it: it.result)
     await note("set_soc", device.set_soc(50, waive=["untested"]), ended)

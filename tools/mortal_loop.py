@@ -39,14 +39,14 @@ class MortalLoop(VirtualLoop):
         self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.Handle:
         """Have it called next."""
-        given = context or copy_context()
+        given = copy_context() if context is None else context
         return super().call_soon(self._live, given, callback, *args, context=given)
 
     def call_soon_threadsafe(
         self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.Handle:
         """The same from another thread."""
-        given = context or copy_context()
+        given = copy_context() if context is None else context
         return super().call_soon_threadsafe(self._live, given, callback, *args, context=given)
 
     def call_at(
@@ -54,7 +54,7 @@ class MortalLoop(VirtualLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:  # fmt: skip
         """Have it called at its time."""
-        given = context or copy_context()
+        given = copy_context() if context is None else context
         return super().call_at(when, self._live, given, callback, *args, context=given)
 
     def _live(self, context: Context, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:

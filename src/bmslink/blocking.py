@@ -19,7 +19,7 @@ import os
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, NoReturn, Self
+from typing import IO, TYPE_CHECKING, Any, NoReturn, Self
 
 from bmslink import config
 from bmslink import device as aio
@@ -233,6 +233,27 @@ class Device:
     def verify(self, *, journal: Journal | None = None) -> config.Verification:
         """Compare what our last change of this pack left with what the board holds now."""
         return background.run(self._device.verify(journal=journal))
+
+    def balance_session(
+        self,
+        *,
+        interval: float = 5.0,
+        sink: Callable[[dict[str, Any]], None] | None = None,
+        on_news: Callable[[str], None] | None = None,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Bring the cells together at the top of charge, for hours, and set everything back.
+
+        `sink` gets the charge limits (`cvl` V, `ccl` A, `ttl` s) and has to see to it that the
+        charger obeys; without one, `supply` is the voltage of a constant-voltage supply. Options:
+        `target` (V, 0.010), `top` (V), `current` (A), `capacity` (Ah), `chemistry`, `supply` (V),
+        `hours` (48), `waive`. Gives the report of `bmslink balance session --json`: `done`,
+        `before`, `after`, `set_back`, … To cancel the call ends it, after all is set back. A pack
+        that a service owns is balanced there. Raises `GateError` where it is refused.
+        """
+        return background.run(
+            self._device.balance_session(interval=interval, sink=sink, on_news=on_news, **options)
+        )
 
     def switch(
         self,

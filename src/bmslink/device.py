@@ -17,12 +17,13 @@ journal and the reading back of the command line.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from bmslink import config
 from bmslink.arguments import checked
@@ -258,6 +259,30 @@ class Device:
     async def verify(self, *, journal: Journal | None = None) -> config.Verification:
         """Compare what our last change of this pack left with what the board holds now."""
         return await config.verify(self, journal=journal)
+
+    @checked()
+    async def balance_session(
+        self,
+        *,
+        interval: float = 5.0,
+        sink: Callable[[dict[str, Any]], None] | None = None,
+        on_news: Callable[[str], None] | None = None,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Bring the cells together at the top of charge, for hours, and set everything back.
+
+        `sink` gets the charge limits (`cvl` V, `ccl` A, `ttl` s) and has to see to it that the
+        charger obeys; without one, `supply` is the voltage of a constant-voltage supply. Options:
+        `target` (V, 0.010), `top` (V), `current` (A), `capacity` (Ah), `chemistry`, `supply` (V),
+        `hours` (48), `waive`. Gives the report of `bmslink balance session --json`: `done`,
+        `before`, `after`, `set_back`, … To cancel the call ends it, after all is set back. A pack
+        that a service owns is balanced there. Raises `GateError` where it is refused.
+        """
+        sessions = importlib.import_module("bmslink.runtime.sessions.calling")
+        found: dict[str, Any] = await sessions.balance(
+            self._board, options, interval=interval, sink=sink, on_news=on_news
+        )
+        return found
 
     # ------------------------------------------------------------------------ switches, clock, SOC
 

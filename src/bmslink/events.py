@@ -26,6 +26,7 @@ STATES = ("ok", "silent", "lost", "replaced", "lent", "released", "failed", "end
 """Kinds of events about how a pack is; `state` is all of them."""
 KINDS = (
     *("condition", "switch", "limit", "policy", "acting", "change", "finding", "trouble"),
+    "balance",
     *("settings_changed", "change_cut_off", "drift_unknown", "returned"),
     *("board_replaced", "board_back", "board_confirmed"),
     *("service_began", "service_ended", "reload", "reload_refused"),

@@ -79,6 +79,7 @@ class ServedChanges:
         found: dict[str, Callable[..., Any]] = {
             "adjust": self.adjust,
             "apply": self.apply,
+            "balance": partial(self._call, "balance"),
             "cut_off_change": self.cut_off_change,
             "draft": self.draft,
             "draft_adjustment": self.draft_adjustment,

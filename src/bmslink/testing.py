@@ -47,6 +47,7 @@ class SimulatedPack:
         capacity: float = 100.0,
         soc: float = 60.0,
         load: str | float = "idle",
+        imbalance: float | None = None,
         seed: int = 1,
         speed: float = 1.0,
         address: int | None = None,
@@ -55,7 +56,8 @@ class SimulatedPack:
     ) -> None:
         """`protocol` as in targets. `cells` 1 to 48 (as usual for the protocol if not given),
         `capacity` 1 to 10000 Ah, `soc` 0 to 100 %, `load` in A (positive charges), `idle`, or
-        `cycle` (a day of sun and household); `firmware` one that the board knows;
+        `cycle` (a day of sun and household), or `supply:AMPS:VOLTS`; `imbalance`, mV: so far apart
+        the cells rest when the highest is full; `firmware` one that the board knows;
         `faults` as `fault` takes them."""
         self.protocol = protocol
         self._address = address
@@ -70,6 +72,7 @@ class SimulatedPack:
             firmware=firmware,
             speed=speed,
             load=load if isinstance(load, str) else repr(load),
+            imbalance=imbalance,
             faults=tuple(faults),
         )
         self._name = name_device(self._device)

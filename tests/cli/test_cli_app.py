@@ -117,7 +117,7 @@ def test_the_list_of_commands_has_no_command_of_a_later_version(cli):
     assert result.code == 0
     listed = [line.split()[0] for line in result.out.partition("Commands:")[2].splitlines() if line]
     first = ["scan", "info", "read", "monitor", "decode", "capture", "log", "simulate", "replay"]
-    changing = ["settings", "config", "switch", "control"]
+    changing = ["settings", "config", "switch", "control", "balance"]
     assert listed == [*first, *changing, "serve", "service", "history", "events", "packs"]
 
 

@@ -51,6 +51,8 @@ PACK_COMMANDS = {
     "config verify": ("config", "verify", "{}"),
     "config diff": ("config", "diff", "{profile}", "{}"),
     "switch": ("switch", "{}", "charge", "off", "--yes"),
+    "balance session": ("balance", "session", "{}", "--dry-run"),
+    "balance status": ("balance", "status", "{}"),
     "control presets": ("control", "presets", "solar", "{}"),
     "control check": ("control", "check", "{policies}", "{}"),
     "control explain": ("control", "explain", "{}", "--policies", "{policies}"),
@@ -128,6 +130,9 @@ REFUSED = {
     "nobody agrees": ("settings", "set", PACK, "cell_ovp=3.6"),
     "nobody agrees to a switch": ("switch", PACK, "charge", "off"),
     "nothing to undo": ("config", "undo", PACK, "--yes"),
+    "nothing to set back": ("balance", "session", PACK, "--restore"),
+    "no session to cancel": ("balance", "cancel", PACK),
+    "cells nobody names": ("balance", "session", PACK, "--yes"),
     "soc outside": ("settings", "set", PACK, "soc=101", "--yes"),
 }
 FAILED = {

@@ -37,6 +37,7 @@ COMMANDS: dict[str, str] = {
     "config": "Whole configurations: backup, plan, apply, compare.",
     "switch": "Charging, discharging and balancing, on or off.",
     "control": "Protection policies, tried before they act.",
+    "balance": "Cells brought together at the top of charge, and all set back.",
     "serve": "Poll packs for months, and let other programs through.",
     "service": "The running service: status, reload, stop, install, lend, release.",
     "history": "What the service stored of a pack.",

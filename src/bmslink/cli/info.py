@@ -23,7 +23,7 @@ def command(
     """
     from bmslink.board import Board
     from bmslink.cli.loop import run_open
-    from bmslink.cli.open_change import open_change
+    from bmslink.cli.open_change import open_change, open_session
     from bmslink.model import Identity
 
     session = o.session_of(ctx)
@@ -34,8 +34,9 @@ def command(
         return identity, open_change(device, identity)
 
     identity, cut_off = run_open(device, ask)
-    if cut_off:
-        session.complain(cut_off)
+    for sentence in (cut_off, open_session(device)):
+        if sentence:
+            session.complain(sentence)
     if session.json:
         session.record({**identity.to_dict(), "open_change": cut_off, **identified(device.target)})
         return

@@ -1,4 +1,4 @@
-"""A warning, from commands that only read, of a change that was cut off.
+"""A warning, from commands that only read, of a change or a session that was cut off.
 
 It asks the pack nothing, and where the journal holds no such change it costs a look at its files.
 """
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bmslink.cli.output import Session
     from bmslink.model import Identity
 
-__all__ = ["open_change", "warn"]
+__all__ = ["open_change", "open_session", "warn"]
 
 
 def open_change(device: Board, identity: Identity | None = None) -> str | None:
@@ -32,7 +32,34 @@ def open_change(device: Board, identity: Identity | None = None) -> str | None:
         return None
 
 
+def open_session(device: Board) -> str | None:
+    """Of a balancing session that was cut off, in a sentence; `None`: nothing is known of one. A
+    service looks after its own."""
+    from bmslink.served_board import ServedBoard
+    from bmslink.storage.state import state_path
+
+    if isinstance(device, ServedBoard) or not any((state_path() / "sessions").glob("*.json")):
+        return None
+    from bmslink.control.sessions.kept import SessionStore
+    from bmslink.places import place_of
+
+    kept = SessionStore().at(str(place_of(device.target)), device.target.name or "")
+    if kept is None:
+        return None
+    from bmslink.runtime.sessions.session import is_running
+
+    word = device.target.word
+    if is_running(kept.pack):
+        return f"A balancing session runs: `bmslink balance status {word}` shows it."
+    return (
+        f"A balancing session of {kept.who} (since {kept.began}) was cut off, and the board may "
+        f"hold what it set: `bmslink balance session {word} --restore` sets it back, --resume goes "
+        "on."
+    )
+
+
 def warn(session: Session, device: Board, identity: Identity | None = None) -> None:
-    """Say it on stderr, if there is such a change."""
-    if sentence := open_change(device, identity):
-        session.complain(sentence)
+    """Say it on stderr, if there is such a change, or such a session."""
+    for sentence in (open_change(device, identity), open_session(device)):
+        if sentence:
+            session.complain(sentence)

@@ -112,8 +112,15 @@ def command(
         float, typer.Option(parser=o.number, metavar="X", help="Its seconds per second.")
     ] = 1.0,
     load: Annotated[
-        str, typer.Option(metavar="LOAD", help="cycle, idle, or amps (positive charges).")
+        str,
+        typer.Option(
+            metavar="LOAD", help="cycle, idle, amps (positive charges), or supply:AMPS:VOLTS."
+        ),
     ] = "cycle",
+    imbalance: Annotated[
+        float | None,
+        typer.Option(parser=o.number, metavar="MV", help="How far apart its cells rest when full."),
+    ] = None,
     fault: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME[:ARG]", help="What goes wrong; `list` names them."),
@@ -153,6 +160,7 @@ def command(
             speed=speed,
             faults=fault or (),
             load=load,
+            imbalance=imbalance,
             announce=lambda target: announce(session, target),
             commands=lines(),
             reply=lambda text: _reply(session, text),

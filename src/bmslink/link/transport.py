@@ -231,7 +231,7 @@ _SERIAL = "bmslink.transports.serial:SerialTransport"
 _TCP = "bmslink.transports.tcp:TcpTransport"
 _SIM_KEYS = frozenset(
     {"capacity", "cells", "chemistry", "soc", "seed", "speed", "fault", "firmware", "load", "pack"}
-)
+) | {"imbalance"}
 
 SCHEMES: dict[str, Scheme] = {
     "serial": Scheme(_SERIAL, frozenset({"rts"}), asked=True),

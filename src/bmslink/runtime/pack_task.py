@@ -34,6 +34,7 @@ from bmslink.runtime.judging.stopping import stop_all
 from bmslink.runtime.pack_loop import BetweenPolls, follow, in_time
 from bmslink.runtime.pack_turns import Aside, PackTurns
 from bmslink.runtime.service_file import PackPlan
+from bmslink.runtime.sessions.served import PackBalance
 from bmslink.runtime.slow_set import SlowSet
 from bmslink.runtime.watching.conditions import Teller
 
@@ -102,6 +103,11 @@ class ServedPack:
         self.known = KnownBoard(plan.name, board, memory, self._judge, self.tell, accept=accept)
         """Which board it has."""
         self._beginning = BetweenPolls(self._judge.begin_acting)
+        self.balance = PackBalance(
+            plan, board, self.turns, self._judge, feed, self.tell,
+            lambda: not self.known.other, journal=disk.journal,
+        )  # fmt: skip
+        """Its balancing session, if one runs."""
         self._slow = SlowSet(plan.slow_interval, plan.target)
         self._silent = 0
         self._random = random.Random(plan.target)
@@ -339,6 +345,7 @@ class ServedPack:
         if self.known.met and not self.known.other and not self._silent:
             with suppress(BmsError):  # the next poll says what is wrong
                 await self._beginning.step()
+                await self.balance.begin(self.known.identity)
         await self._look_slowly()
 
     async def _look_slowly(self) -> None:

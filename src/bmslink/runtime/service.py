@@ -250,6 +250,7 @@ class Service:
         now = asyncio.get_running_loop().time()
         for name in names:
             if name in self._packs:
+                await self._packs[name].balance.close()
                 self._packs[name].judge.save_now(now)
                 await self._packs[name].judge.close()
 

@@ -44,6 +44,7 @@ async def serve(
     speed: float = 1.0,
     faults: Sequence[str] = (),
     load: str = "cycle",
+    imbalance: float | None = None,
     announce: Callable[[str], None] = lambda target: None,
     commands: AsyncIterator[str] | None = None,
     reply: Callable[[str], None] = lambda text: None,
@@ -71,6 +72,7 @@ async def serve(
         firmware=firmware,
         speed=speed,
         load=load,
+        imbalance=imbalance,
         faults=faults,
     )
     async with contextlib.AsyncExitStack() as stack:

@@ -13,6 +13,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from bmslink.errors import LinkClosed, TargetError
 from bmslink.link.transport import Endpoint, OnData, OnLost, Transport
@@ -93,6 +94,7 @@ def make_device(
     firmware: str | None = None,
     speed: float = 1.0,
     load: str = "cycle",
+    imbalance: float | None = None,
     faults: Sequence[str] = (),
 ) -> SimDevice:
     """A simulated pack with its protocol; `TargetError` for anything that cannot be.
@@ -110,8 +112,9 @@ def make_device(
 
     def make_pack(seed: int) -> Pack:
         return Pack(
-            chemistry=chemistry, cells=count, capacity=capacity, soc=soc, seed=seed, load=load
-        )
+            chemistry=chemistry, cells=count, capacity=capacity, soc=soc, seed=seed, load=load,
+            imbalance=imbalance, active=protocol.startswith("jk"),
+        )  # fmt: skip
 
     responder: Node
     if len(addresses) > 1:
@@ -253,8 +256,9 @@ class SimTransport(Transport):
     """A simulated pack in this process.
 
     Query keys: `cells`, `chemistry`, `capacity` (Ah), `soc` (%), `seed`, `speed` (seconds of the
-    pack per second), `load`, `firmware`, `address`, and `fault` (several: `fault=noise,late:0.2`);
-    or `pack`, the name of one that this process has made (`bmslink.testing`).
+    pack per second), `load`, `imbalance` (mV at the top), `firmware`, `address`, and `fault`
+    (several: `fault=noise,late:0.2`); or `pack`, the name of one that this process has made
+    (`bmslink.testing`).
     """
 
     def __init__(self, endpoint: Endpoint, device: SimDevice | None = None) -> None:
@@ -273,6 +277,7 @@ class SimTransport(Transport):
             firmware=query.get("firmware"),
             speed=endpoint.number("speed", 1.0) or 0.0,
             load=query.get("load", "cycle"),
+            imbalance=endpoint.number("imbalance"),
             faults=[f for f in query.get("fault", "").split(",") if f],
         )
         self._line: SimLine | None = None
@@ -281,6 +286,19 @@ class SimTransport(Transport):
     def pack(self) -> Pack:
         """The pack itself, for those who want to compare or to stir."""
         return self.device.pack
+
+    @property
+    def pace(self) -> float:
+        """Seconds of the pack per second here."""
+        return self.device.speed
+
+    def take_limits(self, line: Mapping[str, Any]) -> None:
+        """Its charger obeys `cvl` (V) and `ccl` (A) for `ttl` s from now on, or until others come;
+        after that it lets no current flow, until somebody says that nobody limits it."""
+        device = self.device
+        with device.lock:
+            found = {name: float(line[name]) for name in ("cvl", "ccl")}
+            device.pack.around.give_limits(found, min(86400.0, float(line["ttl"]) * device.speed))
 
     async def open(self, on_data: OnData, on_lost: OnLost) -> None:
         del on_lost  # a pack in this process never hangs up

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,6 +71,20 @@ class StateFolder:
         except (OSError, ValueError, RecursionError) as error:
             why = error.strerror if isinstance(error, OSError) else error
             raise DamagedState(f"{path} cannot be read ({why}).") from error
+
+    def each(self) -> Iterator[dict[str, Any]]:
+        """All that is saved, under whatever name; what cannot be read is left out."""
+        for path in sorted(self.folder.glob("*.json")):
+            with suppress(OSError, ValueError, RecursionError):
+                yield _parsed(read_bounded(path, _LARGEST, "state of a pack"))
+
+    def forget(self, name: str) -> None:
+        """Remove what is saved under a name, if anything is. Raises `UnwritableState`."""
+        path = self.path(name)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise UnwritableState(f"{path} cannot be removed ({error.strerror}).") from error
 
     def put_aside(self, name: str) -> str:
         """Rename what is saved under a name, so that the next one takes its place; the new name."""

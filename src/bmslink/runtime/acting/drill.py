@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -35,7 +35,17 @@ from bmslink.runtime.acting.start import acted_on_elsewhere, lock_acting, pack_k
 from bmslink.service_values import of_form
 from bmslink.storage.journal import Journal, JournalError, actor_name
 
-__all__ = ["REST", "Drill", "DrillPlan", "DrillReport", "DrillRow", "approved_host_power"]
+__all__ = [
+    "REST",
+    "Drill",
+    "DrillPlan",
+    "DrillReport",
+    "DrillRow",
+    "approved_host_power",
+    "to_its_end",
+]
+
+T = TypeVar("T")
 
 REST = 1.0
 """A pack is at rest below this current, A: opening a FET under load is no drill."""
@@ -212,7 +222,7 @@ class Drill:
         try:
             await turn.off()
         finally:  # also when somebody ends the program
-            row = await _to_its_end(self._end(turn, number, name, before))
+            row = await to_its_end(self._end(turn, number, name, before))
         return row
 
     async def _end(
@@ -306,7 +316,7 @@ class _Turn:
         )  # fmt: skip
 
 
-async def _to_its_end(work: Coroutine[Any, Any, DrillRow]) -> DrillRow:
+async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
     """Do it whole, however often this task is cancelled meanwhile; then it is cancelled."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from bmslink.control.act.sinks import TTL, LimitMessage, SinkState, directions_alive
 from bmslink.control.decide.decision import Limits
+from bmslink.control.sessions.wishes import ChargeWish, narrowed
 from bmslink.errors import TargetError
 from bmslink.jsonable import to_json
 
@@ -160,6 +161,8 @@ class LimitSinks:
         self._sequence = int(time.time())
         self._limits: Limits | None = None
         self._until = 0.0
+        self._wish: ChargeWish | None = None
+        self._wish_until = 0.0
         self._sent_at = -_EVERY
 
     def __bool__(self) -> bool:
@@ -179,8 +182,15 @@ class LimitSinks:
         """What is wrong with them, in sentences."""
         return " ".join(sink.trouble for sink in self.sinks if sink.trouble)
 
+    def narrow(self, wish: ChargeWish | None, until: float) -> None:
+        """Let what is published be no more than a balancing session wants, until a time of the
+        loop's clock; `None`: the session is over."""
+        self._wish, self._wish_until = wish, until
+
     def publish(self, limits: Limits, now: float, *, lasts: float) -> None:
         """These are in force now. They are said again for `lasts` s unless others come."""
+        if now < self._wish_until:
+            limits = narrowed(limits, self._wish)
         changed = self._limits is None or _values(limits) != _values(self._limits)
         self._limits, self._until = limits, now + lasts
         if changed or now - self._sent_at >= _EVERY:

@@ -150,6 +150,20 @@ async def drill(request: Request) -> Response:
     return await _done(request, lambda tell: jobs.drill(tell, wish), lasts=wish.agreed is not None)
 
 
+async def balance(request: Request) -> Response:
+    """A balancing session: `{"do": "plan"}`, `start` what was agreed to, `cancel`, `resume`,
+    `restore`."""
+    wish = await command(request, do=str, options=dict, agreed=str)
+    jobs = PackJobs(pack_of(request))
+    lasts = wish.get("do") not in (None, "plan", "status")
+    return await _done(request, lambda tell: jobs.balance(tell, wish), lasts=lasts)
+
+
+async def balance_status(request: Request) -> Response:
+    """How the balancing session of a pack is, or the last one was."""
+    return answer(await asyncio.to_thread(pack_of(request).balance.status))
+
+
 async def adjustment(request: Request) -> Response:
     """What setting the clock or the state of charge would do."""
     wish, jobs = await _request(request, AdjustmentRequest), PackJobs(pack_of(request))
@@ -277,6 +291,7 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "switch": switch,
     "acting": act,
     "drill": drill,
+    "balance": balance,
     "confirm": confirm,
     "adjustment": adjustment,
     "adjust": adjust,
@@ -287,6 +302,7 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
 }
 ROUTES: tuple[Route, ...] = (
     Route(f"{_AT}/hello", greet),
+    Route(f"{_AT}/balance", balance_status),
     Route(f"{_AT}/capture", capture),
     *(Route(f"{_AT}/{road}", does, methods=["POST"]) for road, does in _COMMANDS.items()),
 )

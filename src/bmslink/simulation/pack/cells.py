@@ -22,6 +22,7 @@ _SELF_DISCHARGE = 0.02 / (30 * 86400)  # of the capacity per second: 2 % a month
 _OVERCHARGE_SLOPE = 0.08  # V per % above full
 _DEPLETION_SLOPE = 0.15  # V per % below empty
 _SOC_MARGIN = 10.0  # % beyond 0..100 after which a cell stores nothing more
+_TRANSFER = 0.85  # of what an active balancer takes from one cell reaches the other
 _HIGHEST = 10.0  # V: the end of what the measuring chip can tell
 
 
@@ -45,6 +46,7 @@ class Cells:
         offsets = [100 * (factor - 1) for factor in _factors(draw, count, 0.0035)]
         mean = sum(o * ah for o, ah in zip(offsets, self.full, strict=True)) / sum(self.full)
         self._offsets = [offset - mean for offset in offsets]  # %: the pack's SOC stays exact
+        self._unbalanced = False
         self._polarising = 0.0  # A: the current the slow term has followed so far
         points = (
             (-_SOC_MARGIN, kind.empty_voltage - _SOC_MARGIN * _DEPLETION_SLOPE),
@@ -60,10 +62,20 @@ class Cells:
         """State of charge of all cells together, 0..100 %."""
         return min(100.0, max(0.0, 100 * sum(self.charge) / sum(self.full)))
 
+    def unbalance(self, volts: float) -> None:
+        """Let them hold so different charges that they rest `volts` apart when the highest is
+        full; in effect from the next `fill`."""
+        kind, offsets = self.kind, self._offsets
+        apart = 100 - kind.soc_at(kind.full_voltage - volts)
+        now = max(offsets) - min(offsets)
+        self._unbalanced = True
+        if now > 0:
+            self._offsets = [offset * apart / now for offset in offsets]
+
     def fill(self, soc: float) -> None:
         """All cells to that SOC in %, with the differences they had at first; none of these at
-        0 and 100."""
-        share = min(1.0, soc / 5, (100 - soc) / 5)
+        0 and 100, but for cells that were unbalanced on purpose."""
+        share = min(1.0, soc / 5, 1.0 if self._unbalanced else (100 - soc) / 5)
         self.charge = [
             full * (soc + share * offset) / 100
             for full, offset in zip(self.full, self._offsets, strict=True)
@@ -71,9 +83,15 @@ class Cells:
         self._settle()
 
     def move(
-        self, current: float, seconds: float, bleed: float = 0.0, bled: Collection[int] = ()
+        self,
+        current: float,
+        seconds: float,
+        bleed: float = 0.0,
+        bled: Collection[int] = (),
+        fed: int = 0,
     ) -> None:
-        """Charge with `current` A for a while; the `bled` cells (from 1) lose `bleed` A of it."""
+        """Charge with `current` A for a while; the `bled` cells (from 1) lose `bleed` A of it,
+        and of what one loses another (`fed`; 0: none) gets most."""
         kept = math.exp(-seconds / _POLARISATION_TIME)
         self._polarising = current + (self._polarising - current) * kept
         if not seconds:  # nothing flowed
@@ -82,6 +100,8 @@ class Cells:
         ends = zip(self.charge, self._leak, self._room, strict=True)
         for index, (held, leak, (low, high)) in enumerate(ends):
             amps = current - bleed if index + 1 in bled else current
+            if index + 1 == fed:
+                amps += _TRANSFER * bleed
             charge = held + amps * hours - leak * seconds
             self.charge[index] = low if charge < low else high if charge > high else charge
         self._settle()

@@ -7,33 +7,61 @@ has the same current however the time was cut into steps.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from bmslink.errors import TargetError
 
-__all__ = ["PROFILES", "daily_current", "parse_load"]
+__all__ = ["PROFILES", "Supply", "daily_current", "parse_load"]
 
 PROFILES = ("cycle", "idle")
 """Loads that have a name."""
 
 MAX_AMPS = 1000.0
+_MAX_VOLTS = 500.0
 _START_HOUR = 9.0  # the sun is up when the simulation begins: something happens at once
 _MASK = (1 << 64) - 1
 
 
-def parse_load(load: float | str) -> float | str:
-    """A profile name or amps (a number, or its text); anything else is a `TargetError`."""
+class Supply(NamedTuple):
+    """A constant-current, constant-voltage supply: A, and V of the pack."""
+
+    amps: float
+    volts: float
+
+
+def parse_load(load: float | str | Supply) -> float | str | Supply:
+    """A profile name, `supply:AMPS:VOLTS`, or amps (a number, or its text); anything else is a
+    `TargetError`."""
+    if isinstance(load, Supply):
+        return load
     if isinstance(load, str) and load in PROFILES:
         return load
-    try:
-        amps = float(load)
-    except (ValueError, OverflowError):
-        amps = math.nan
+    if isinstance(load, str) and load.startswith("supply:"):
+        return _supply(load)
+    amps = _amps(load)
     if not abs(amps) <= MAX_AMPS:
         raise TargetError(
-            f"The load is {', '.join(PROFILES)} or up to ±{MAX_AMPS:g} A "
-            f"(positive charges), not {str(load)[:40]!r}."
+            f"The load is {', '.join(PROFILES)} or up to ±{MAX_AMPS:g} A (positive charges), "
+            f"or supply:AMPS:VOLTS, not {str(load)[:40]!r}."
         )
     return amps
+
+
+def _amps(text: float | str) -> float:
+    try:
+        return float(text)
+    except (ValueError, OverflowError):
+        return math.nan
+
+
+def _supply(load: str) -> Supply:
+    words = load.split(":")
+    found = Supply(*map(_amps, words[1:])) if len(words) == 3 else Supply(math.nan, math.nan)
+    if not (0 < found.amps <= MAX_AMPS and 0 < found.volts <= _MAX_VOLTS):
+        raise TargetError(
+            f"A supply is written supply:AMPS:VOLTS, as in supply:20:55.2, not {load[:40]!r}."
+        )
+    return found
 
 
 def daily_current(seed: int, uptime: float, capacity: float) -> float:

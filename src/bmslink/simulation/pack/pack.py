@@ -14,7 +14,7 @@ from bmslink.model import Condition, Reading, Switch
 from bmslink.settings.chemistry import Chemistry
 from bmslink.settings.chemistry import chemistry as find_chemistry
 from bmslink.simulation.pack.cells import Cells
-from bmslink.simulation.pack.load import daily_current, parse_load
+from bmslink.simulation.pack.load import Supply, daily_current, parse_load
 from bmslink.simulation.pack.protection import Guard, Measured, default_settings
 from bmslink.simulation.pack.surroundings import Surroundings
 
@@ -49,9 +49,13 @@ class Pack:
         ambient: float = 25.0,
         probes: int = 2,
         load: float | str = "cycle",
+        imbalance: float | None = None,
+        active: bool = False,
     ) -> None:
         """Cells 1..48, capacity 1..10000 Ah, soc 0..100 %, ambient -50..100 °C, probes 0..16;
-        load `cycle` (a day of sun and household), `idle`, or amps (positive charges).
+        load `cycle` (a day of sun and household), `idle`, `supply:AMPS:VOLTS`, or amps (positive
+        charges). `imbalance`, 0..300 mV: so far apart the cells rest when the highest is full.
+        `active`: its balancer moves charge from the highest cell to the lowest, else it bleeds.
         `TargetError` for anything else."""
         self.chemistry: Chemistry = find_chemistry(chemistry)
         self.cell_count = int(_number("The number of cells", cells, 1, 48))
@@ -67,7 +71,7 @@ class Pack:
         self.uptime = 0.0
         """Virtual seconds since the start."""
         self._profile = parse_load(load)
-        self._load: float | str = self._profile
+        self._load: float | str | Supply = self._profile
         self._overrides: dict[str, float | None] = {}
         self._cell_overrides: dict[int, float] = {}
         self._raised: dict[Condition, str] = {}
@@ -76,9 +80,12 @@ class Pack:
         """What acts on it from outside, and how its board takes commands."""
         self._current = 0.0
         self._balancing: tuple[int, ...] = ()
+        self._active, self._fed = active, 0
         self._odd_turn = True
         self._turn_seconds = 0.0
         self._build()
+        if imbalance is not None:
+            self._cells.unbalance(_number("The imbalance in mV", imbalance, 0, 300) / 1000)
         self.set_soc(soc)
 
     def _build(self) -> None:
@@ -120,7 +127,7 @@ class Pack:
         self.around.watch(closed, self._current)
         current = _permitted(self._wanted(seconds), closed)
         bleed = max(0.0, self.settings["balance_current"])
-        self._cells.move(current, seconds, bleed, self._balancing)
+        self._cells.move(current, seconds, bleed, self._balancing, self._fed)
         self._throughput += max(0.0, -current) * seconds / 3600
         self._warm(current, seconds)
         self.uptime += seconds
@@ -143,6 +150,10 @@ class Pack:
 
     def _profiled(self, seconds: float) -> float:
         """What they would drive if nobody limited them, A."""
+        if isinstance(self._load, Supply):
+            amps, volts = self._load
+            most = self._cells.current_to(volts, seconds, self._stiffness())
+            return min(amps, max(0.0, most))
         if not isinstance(self._load, str):
             return self._load
         if self._load == "idle":
@@ -198,7 +209,7 @@ class Pack:
 
     def _choose_bleeders(self, seconds: float) -> None:
         """The cells that bleed until the next step: the high ones, in turns with their
-        neighbours."""
+        neighbours; an active balancer serves the highest alone, for the lowest."""
         self._turn_seconds += seconds
         if self._turn_seconds >= _PARITY_TIME:
             self._odd_turn = not self._odd_turn
@@ -210,9 +221,13 @@ class Pack:
             for number, volts in enumerate(self._voltages, 1)
             if volts >= start and round(volts - lowest, 3) >= delta
         ]
-        if len({number % 2 for number in high}) == 2:
+        if self._active:
+            high = high and [self._voltages.index(max(self._voltages)) + 1]
+            self._fed = self._voltages.index(lowest) + 1 if high else 0
+        elif len({number % 2 for number in high}) == 2:
             high = [number for number in high if number % 2 == self._odd_turn]
-        self._balancing = tuple(high) if self.switches[Switch.BALANCE] else ()
+        on = self.switches[Switch.BALANCE]
+        self._balancing, self._fed = (tuple(high), self._fed) if on else ((), 0)
 
     # -- what it says ----------------------------------------------------------------------------
 
@@ -312,7 +327,8 @@ class Pack:
         self.switches[switch] = on
 
     def set_load(self, load: float | str | None) -> None:
-        """Amps (positive charges, whatever the voltage) or `cycle` or `idle`; `None`: as built."""
+        """Amps (positive charges, whatever the voltage), `cycle`, `idle` or `supply:AMPS:VOLTS`;
+        `None`: as built."""
         self._load = self._profile if load is None else parse_load(load)
 
     def set_soc(self, percent: float) -> None:

@@ -1,0 +1,248 @@
+"""A balancing session with our own line: refused before anything is sent, set back at every end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bmslink
+import crash_session
+from bmslink.control.sessions.kept import SessionStore
+from bmslink.errors import GateError, UsageError
+from bmslink.model import Switch
+from bmslink.runtime.acting.direct import do_directly
+from bmslink.runtime.acting.people import ActingWish
+from bmslink.runtime.sessions.host import DirectHost
+from bmslink.runtime.sessions.session import BalanceSession, RestoreError
+from bmslink.storage.journal import Journal
+from bmslink.testing import SimulatedPack
+from cli_support import Cli
+from served_support import until
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("STATE", "JOURNAL", "RUNTIME"):
+        monkeypatch.setenv(f"BMSLINK_{name}", str(tmp_path / name.lower()))
+
+
+def _pack(protocol: str = "jk-modbus", **more: Any) -> SimulatedPack:
+    about: dict[str, Any] = {
+        "cells": 8, "capacity": 20.0, "soc": 97.0, "imbalance": 60.0, "load": "supply:4:28.2",
+        "speed": 20.0,
+    }  # fmt: skip
+    return SimulatedPack(protocol, **{**about, **more})
+
+
+async def _balance(pack: SimulatedPack, **more: Any) -> dict[str, Any]:
+    async with bmslink.connect(pack.target) as device:
+        options = {"chemistry": "lfp", "capacity": 20.0, "interval": 1.0}
+        return await device.balance_session(**{**options, **more})
+
+
+def _sent() -> bool:
+    return any(record["event"] == "begin" for record in Journal().records())
+
+
+# -- before --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("about", "asked", "told"),
+    [
+        ({}, {"chemistry": None}, "Nobody says what the cells are"),
+        ({"protocol": "jk04"}, {}, "does not say how much current flows"),
+        ({"soc": 90.0}, {"top": 3.37}, "balancing means something from"),
+    ],
+)
+async def test_it_is_refused_before_anything_is_sent(
+    about: dict[str, Any], asked: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(GateError, match=told):
+        await _balance(_pack(**about), **asked)
+    assert not _sent()
+
+
+async def test_a_cold_a_dead_and_a_protected_pack_are_refused() -> None:
+    pack = _pack(load="idle")
+    pack.set_temperature("cell_1", -2.0)
+    with pytest.raises(GateError, match="-2 to 25 °C: below 3 °C they are not charged"):
+        await _balance(pack)
+    pack.set_temperature("cell_1", None)
+    pack.set_cell_voltage(3, 0.0)
+    with pytest.raises(GateError, match=r"cell 3 shows 0\.000 V, which no cell has"):
+        await _balance(pack)
+    assert not _sent()
+
+
+async def test_a_stop_that_holds_refuses_it() -> None:
+    pack = _pack(load="idle")
+    async with bmslink.connect(pack.target) as device:
+        await do_directly(device.board, ActingWish(do="stop", why="fire"), "ben")
+    with pytest.raises(GateError, match="ben stopped the pack"):
+        await _balance(pack)
+
+
+async def test_wrong_options_are_told_before_anything_is_asked() -> None:
+    for asked, told in (({"target": 1.0}, "target is 0.003 to 0.05 V"), ({"toop": 3.5}, "toop")):
+        with pytest.raises(UsageError, match=told):
+            await _balance(_pack(), **asked)
+
+
+def test_a_dry_run_shows_the_plan_and_sends_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    pack = _pack("jbd")
+    found = Cli(capsys).hurried(
+        "balance", "session", pack.target, "--chemistry", "lfp", "--dry-run", "--json"
+    )
+    assert found.code == 0, found.err
+    looked = json.loads(found.out)["balance"]
+    assert looked["plan"]["settings"] == {"balance_delta": 0.005}
+    assert looked["change"]["frames"]
+    assert not looked["refused"]
+    assert not _sent()
+
+
+def test_nobody_agreed(capsys: pytest.CaptureFixture[str]) -> None:
+    pack = _pack()
+    found = Cli(capsys).hurried("balance", "session", pack.target, "--chemistry", "lfp")
+    assert found.code == 3
+    assert "--yes agrees beforehand" in found.err
+    assert not _sent()
+
+
+# -- ends ----------------------------------------------------------------------------------------
+
+
+async def test_whoever_interrupts_it_gets_everything_back() -> None:
+    pack = _pack()
+    before = pack.settings
+    task = asyncio.ensure_future(_balance(pack))
+    await until(lambda: pack.settings["balance_delta"] == 0.005, 200)
+    task.cancel()
+    await asyncio.sleep(0.5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert pack.settings == before
+    assert not [*SessionStore().all()]
+
+
+async def test_a_setting_of_somebody_else_is_left_and_said() -> None:
+    pack = _pack()
+    task = asyncio.ensure_future(_balance(pack))
+    await until(lambda: pack.settings["balance_delta"] == 0.005, 200)
+    await asyncio.sleep(20)
+    with pack._device.lock:  # an app
+        pack._device.pack.settings["balance_delta"] = 0.02
+        pack._device.pack.settings["cell_ovp"] = 3.6
+    (kept,) = SessionStore().all()
+    SessionStore().cancel(kept, "ben")
+    report = await task
+    assert report["result"] == "cancelled"
+    assert report["text"] == "ben cancelled it."
+    assert not report["set_back"]["restored"]
+    (left,) = report["set_back"]["left"]
+    assert left.startswith("balance_delta is 0.02: somebody else set it. It was 0.01 before")
+    assert report["set_back"]["changed_elsewhere"] == ["cell_ovp is 3.6, and was 3.65"]
+    assert pack.settings["balance_delta"] == 0.02
+
+
+async def test_a_board_that_cannot_be_reached_is_set_back_later() -> None:
+    pack = _pack()
+    before = pack.settings
+    task = asyncio.ensure_future(_balance(pack))
+    await until(lambda: pack.settings["balance_delta"] == 0.005, 200)
+    await asyncio.sleep(20)
+    pack.fault("silent")
+    (kept,) = SessionStore().all()
+    SessionStore().cancel(kept, "ben")
+    with pytest.raises(RestoreError, match=r"balance_delta = 0.005 \(was 0.01\).* --restore"):
+        await task
+    (kept,) = SessionStore().all()
+    assert kept.end is not None
+    with pytest.raises(GateError, match="has not ended"):
+        pack.repair("silent")
+        await _balance(pack)
+    assert pack.settings != before
+
+
+def test_one_that_was_killed_is_told_and_set_back(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Killed: its file is there, and the board holds what it set."""
+    pack, cli = _pack(), Cli(capsys)
+    before = pack.settings
+    looked = cli.hurried("balance", "status", pack.target)
+    assert "none is known" in looked.out
+
+    async def killed() -> None:
+        task = asyncio.ensure_future(_balance(pack))
+        await until(lambda: pack.settings["balance_delta"] == 0.005, 200)
+        (kept,) = SessionStore().all()
+        (tmp_path / "kept").write_text(kept.id)
+        pack.fault("silent")
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        pack.repair("silent")
+
+    from virtual_time import virtual_run
+
+    virtual_run(killed())
+    assert pack.settings != before
+    found = cli.hurried("read", pack.target)
+    assert "was cut off" in found.err
+    shown = cli.hurried("balance", "status", pack.target)
+    assert shown.code == 5
+    assert "balance_delta is 0.005 meanwhile, and 0.01 otherwise." in shown.out
+    found = cli.hurried("balance", "session", pack.target, "--restore")
+    assert found.code == 0, (found.out, found.err)
+    assert "Everything the session set is read back as it was." in found.out
+    assert pack.settings == before
+
+
+async def test_the_balancer_that_was_off_is_on_meanwhile_and_off_again() -> None:
+    pack = _pack("jbd")
+    pack._device.pack.switch(Switch.BALANCE, on=False)
+    report = await _balance(pack)
+    assert report["done"]
+    assert pack.truth().balance_switch is False
+    assert {row["key"]: row["restored"] for row in report["set_back"]["settings"]} == {
+        "balance_delta": True,
+        "balance_switch": True,
+    }
+
+
+async def test_what_was_cut_off_before_it_was_set_is_set_when_it_goes_on() -> None:
+    pack = _pack()
+    before = pack.settings
+    task = asyncio.ensure_future(_balance(pack))
+    await until(lambda: any(SessionStore().all()), 200)
+    (kept,) = SessionStore().all()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert pack.settings == before
+    SessionStore().save(kept)  # as if it had been killed there
+    async with bmslink.connect(pack.target) as device:
+        host = DirectHost(device.board, interval=1.0)
+        session = BalanceSession(host)
+        session.take_up(kept)
+        running = asyncio.ensure_future(session.run())
+        await until(lambda: pack.settings["balance_delta"] == 0.005, 200)
+        report = await running
+        await host.close()
+    assert report.done
+    assert pack.settings == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("protocol", "stride"), [("jbd", 611), ("jk-modbus", 311)])
+def test_killed_at_an_await(protocol: str, stride: int) -> None:
+    """`tools/crash_session.py` takes every await of every dialect."""
+    for point in range(97, crash_session.points(protocol), stride):
+        found = crash_session.run(protocol, point)
+        assert found.died
+        assert not found.broken, (point, found)
