@@ -26,7 +26,7 @@ _HEAVY = 0.6
 """C: above it the drop of the current hides the knee."""
 _FULL_AT = {"lfp": 99.0}
 _USUALLY_FULL_AT = 92.0
-"""% where a charger for daily use holds: without a plateau the voltage says the charge there too."""
+"""% where a charger for daily use holds: without a plateau the voltage says the charge there."""
 _CURVE_AT_TOP = {"lfp": 0.004}
 _CURVE_USUALLY = 0.012
 _CURVE_AT_KNEE = 0.007
