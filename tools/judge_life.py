@@ -54,14 +54,14 @@ class Judge:
         self.life, self.meter = BatteryLife(use.kind), EnergyMeter(180.0)
         self.verdict = Verdict(use.name, seed)
         self.true = [0.0, 0.0]
-        self.saved: tuple[dict[str, str], EnergyTotals] | None = None
-        self.lost_until = 0.0
+        self.saved: tuple[dict[str, str], EnergyTotals, list[float]] | None = None
+        self.before = Counted()
+        self.at = self.lost_until = 0.0
         self.first: tuple[float, float, float] | None = None
 
     def run(self, days: float) -> Verdict:
         """All of it."""
         world, restart, look = self.world, 7 * _DAY, _CHECKED * _DAY
-        before = Counted()
         for told in world.run(days):
             self.verdict.readings += 1
             if told.clock < self.lost_until:
@@ -70,7 +70,7 @@ class Judge:
                 restart += world.draw.uniform(3, 14) * _DAY
                 self.restart(told.clock)
                 continue
-            before = self.hear(told, before)
+            self.hear(told, keep=told.clock > restart - 300)
             if told.clock > look:
                 look += _CHECKED * _DAY
                 self.check()
@@ -78,7 +78,7 @@ class Judge:
         self.finish(days)
         return self.verdict
 
-    def hear(self, told: Told, before: Counted) -> Counted:
+    def hear(self, told: Told, *, keep: bool) -> None:
         """One reading."""
         reading, meter = told.reading, self.meter
         if told.gap:
@@ -90,18 +90,16 @@ class Judge:
         if totals is None:
             raise ValueError("it was read")
         counted = counted_of(totals)
-        if counted.known > before.known:
+        if counted.known > self.before.known:
             self.true[0] += self.world.energy[0]
             self.true[1] += self.world.energy[1]
         self.world.energy = [0.0, 0.0]
         self.life.hear(told.clock, reading, counted)
         if self.first is None:
             self.first = self.state()
-        if self.saved is None or told.clock - self.at >= 60:
-            self.saved, self.at = (self.life.save(), totals), told.clock
-        return counted
-
-    at = 0.0
+        self.before = counted
+        if keep and (self.saved is None or told.clock - self.at >= 60):
+            self.saved, self.at = (self.life.save(), totals, [*self.true]), told.clock
 
     def state(self) -> tuple[float, float, float]:
         """What is true: s, Ah, Ω at 25 °C."""
@@ -113,7 +111,8 @@ class Judge:
         """A kill: what was not saved is lost."""
         if self.saved is None:
             return
-        kept, totals = self.saved
+        (kept, totals, self.true), self.saved = self.saved, None
+        self.before = counted_of(totals)
         self.life, self.meter = BatteryLife.restore(kept, self.use.kind), EnergyMeter(180.0)
         self.meter.resume(totals)
         self.lost_until = clock + self.world.draw.uniform(20, 600)
@@ -204,10 +203,14 @@ def main() -> None:
         for seed in range(options.first, options.first + options.seeds):
             began = time.process_time()
             verdict = Judge(use, seed).run(options.days)
-            print(f"{use.name} {seed}: {verdict.readings} readings, "
-                  f"{time.process_time() - began:.0f} s CPU, {verdict.kept} bytes kept")
+            print(
+                f"{use.name} {seed}: {verdict.readings} readings, "
+                f"{time.process_time() - began:.0f} s CPU, {verdict.kept} bytes kept"
+            )
             print(f"  capacity   Ah {_three(verdict.capacity, 1, 2)}  of {verdict.passes} passes")
-            print(f"  resistance mΩ {_three(verdict.resistance, 1000, 4)}  of {verdict.steps} steps")
+            print(
+                f"  resistance mΩ {_three(verdict.resistance, 1000, 4)}  of {verdict.steps} steps"
+            )
             print(f"  offset      A {_three(verdict.offset, 1, 3)}")
             print(f"  fade     %/yr {_three(verdict.fade, 1, 2)}")
             print(f"  growth   %/yr {_three(verdict.growth, 1, 2)}")
@@ -218,10 +221,13 @@ def main() -> None:
                 print(f"  covered: {name} {sum(each)}/{len(each)}{more}")
                 all_covered[name] += each
             sys.stdout.flush()
-    print("all: " + ", ".join(
-        f"{name} {sum(each)}/{len(each)} ({100 * sum(each) / len(each):.0f} %)"
-        for name, each in all_covered.items()
-    ))
+    print(
+        "all: "
+        + ", ".join(
+            f"{name} {sum(each)}/{len(each)} ({100 * sum(each) / len(each):.0f} %)"
+            for name, each in all_covered.items()
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -65,8 +65,10 @@ def _house(draw: random.Random, day: int, world: World) -> Plan:
     winter = 0.5 + 0.5 * math.cos(2 * math.pi * ((day + 60) % 365) / 365)
     cloudy = draw.random() < 0.25 + 0.35 * winter
     sun = (75 - 45 * winter) * (0.35 if cloudy else 1.0) * draw.uniform(0.8, 1.1)
-    loads = [(draw.uniform(5.5, 21.5) * HOUR, draw.uniform(180, 900), draw.uniform(30, 75))
-             for _ in range(4)]
+    loads = [
+        (draw.uniform(5.5, 21.5) * HOUR, draw.uniform(180, 900), draw.uniform(30, 75))
+        for _ in range(4)
+    ]
     loads.append((17.5 * HOUR, 2.5 * HOUR, draw.uniform(20, 32)))
     return Plan(loads, 3.0 + 2.0 * winter, [], sun)
 
@@ -76,8 +78,10 @@ def _van(draw: random.Random, day: int, world: World) -> Plan:
     if not weekend:
         plug = [(8 * HOUR, 10 * HOUR, 20.0)] if day % 7 == 3 else []
         return Plan([], 0.15, plug)
-    loads = [(h * HOUR + draw.uniform(0, 1800), draw.uniform(120, 600), draw.uniform(15, 60))
-             for h in (7, 12, 19)]
+    loads = [
+        (h * HOUR + draw.uniform(0, 1800), draw.uniform(120, 600), draw.uniform(15, 60))
+        for h in (7, 12, 19)
+    ]
     loads.append((18 * HOUR, 4 * HOUR, draw.uniform(5, 9)))
     drive = [] if draw.random() < 0.5 else [(10 * HOUR, draw.uniform(0.7, 2.5) * HOUR, 40.0)]
     return Plan(loads, 2.2, drive, 4.0)
@@ -128,8 +132,16 @@ class World:
         draw = self.draw
         spread = [draw.uniform(-0.12, 0.12) for _ in range(4)]
         self.pack = AgeingPack(
-            use.kind, 4, use.capacity * draw.uniform(0.93, 1.02), [use.soc] * 4, spread=spread,
-            balancer=0.3, balance_from=3.40, uvp=use.uvp, ovp=3.62, ambient=use.warm[0],
+            use.kind,
+            4,
+            use.capacity * draw.uniform(0.93, 1.02),
+            [use.soc] * 4,
+            spread=spread,
+            balancer=0.3,
+            balance_from=3.40,
+            uvp=use.uvp,
+            ovp=3.62,
+            ambient=use.warm[0],
             ageing=use.ageing,
         )
         self.charger = Charger(0.0, 4 * use.volts)
@@ -174,8 +186,11 @@ class World:
         draw = self.draw
         self._plan = self.use.days(draw, day, self)
         start = day * DAY
-        edges = {start + a + d for a, length, _ in (*self._plan.loads, *self._plan.sources)
-                 for d in (0.0, length)}
+        edges = {
+            start + a + d
+            for a, length, _ in (*self._plan.loads, *self._plan.sources)
+            for d in (0.0, length)
+        }
         self._edges = sorted(e for e in edges if e > self.now)
         mean, swing = self.use.warm
         self.pack.ambient = mean - swing * math.cos(2 * math.pi * (day + 40) / 365)
@@ -189,7 +204,7 @@ class World:
         while self._edges and self._edges[0] < self.now - 30:
             self._edges.pop(0)
         coarse = self.use.coarse
-        top = max(self.pack.volts) > 3.37 and self.charger.amps > 0
+        top = max(self.pack.volts) > 3.37 and abs(self.pack.current) > 0.01 * self.pack.capacity
         if top or min(self.pack.volts) < 3.08:
             coarse = 20.0
         midnight = (self.now // DAY + 1) * DAY - self.now

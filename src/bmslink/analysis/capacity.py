@@ -211,17 +211,19 @@ class CapacityFinder:
         """As of now."""
         state = self.state
         offset, sigma = self._offset()
-        passes = [self._worth(each, offset, sigma) for each in state.passes]
         seen = state.passes
+        passes = [_worth(each, offset) for each in seen]
         why = _why(kind, capacity, state)
         now, trend = Estimate(why=why), Trend(why=why)
         if passes:
-            values, sigmas = [v for v, _ in passes], [s for _, s in passes]
-            value, random, trend = _value_now([each.age for each in seen], values, sigmas)
-            common = _GAIN * value
+            value, random, trend = _value_now(
+                [each.age for each in seen], [v for v, _ in passes], [s for _, s in passes]
+            )
+            # What all passes share does not grow smaller with their number.
+            shared = math.hypot(_GAIN * value, sigma * _leaning(seen, passes))
             now = Estimate(
                 value=value,
-                uncertainty=2 * math.hypot(random, common),
+                uncertainty=2 * math.hypot(random, shared),
                 evidence=len(passes),
                 since=seen[0].time,
                 until=seen[-1].time,
@@ -245,12 +247,20 @@ class CapacityFinder:
             unused=state.unused,
         )
 
-    @staticmethod
-    def _worth(found: FoundPass, offset: float, sigma: float) -> tuple[float, float]:
-        """Ah of the whole battery, and one standard deviation."""
-        wrong = offset * found.hours
-        whole = (found.counted + (wrong if found.down else -wrong)) / found.share
-        return whole, math.hypot(found.sigma, sigma * found.hours / found.share)
+
+def _worth(found: FoundPass, offset: float) -> tuple[float, float]:
+    """Ah of the whole battery, and what this pass alone may be wrong by, one standard deviation."""
+    wrong = offset * found.hours * (1 if found.down else -1)
+    whole = (found.counted + wrong) / found.share
+    return whole, math.hypot(found.sigma, _OFFSET_FLOOR * found.hours / found.share)
+
+
+def _leaning(seen: list[FoundPass], passes: list[tuple[float, float]]) -> float:
+    """Ah by which the mean of the passes moves for each A that the offset is wrong: ways down and
+    ways up lean to opposite sides."""
+    weights = [1 / sigma**2 for _, sigma in passes]
+    leans = [p.hours / p.share * (1 if p.down else -1) for p in seen]
+    return abs(sum(w * x for w, x in zip(weights, leans, strict=True)) / sum(weights))
 
 
 def _value_now(

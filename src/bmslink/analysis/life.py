@@ -108,7 +108,7 @@ class BatteryLife:
         self._usage.hear(sample, passed, begun.capacity)
         kind = CHEMISTRIES.get(begun.chemistry or "")
         self._capacity.hear(sample, kind, begun.capacity)
-        self._resistance.hear(sample, begun.capacity)
+        self._resistance.hear(sample, begun.capacity, kind)
         self._imbalance.hear(sample, begun.capacity, full=self._capacity.is_full)
 
     def _begin(self, time: datetime, clock: float) -> _Begun:

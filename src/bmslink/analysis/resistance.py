@@ -16,6 +16,7 @@ from bmslink.analysis.facts import CellResistance, Estimate, ResistanceFacts, Tr
 from bmslink.analysis.robust import line, median, spread, thinned
 from bmslink.analysis.sample import LifeSample
 from bmslink.analysis.steps import Step, StepWatch
+from bmslink.settings.chemistry import Chemistry
 
 __all__ = ["Block", "ResistanceFinder", "ResistanceState"]
 
@@ -88,11 +89,13 @@ class ResistanceFinder:
         """Nothing is known of the time until now."""
         self._watch.clear()
 
-    def hear(self, sample: LifeSample, capacity: float | None) -> None:
+    def hear(
+        self, sample: LifeSample, capacity: float | None, kind: Chemistry | None = None
+    ) -> None:
         """A reading; `capacity` in Ah says what a large step is."""
         if not capacity:
             return
-        found = self._watch.hear(sample, capacity)
+        found = self._watch.hear(sample, capacity, kind)
         if found is not None:
             self._keep(found, sample.time)
 

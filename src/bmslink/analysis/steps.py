@@ -11,6 +11,7 @@ from collections import deque
 from typing import NamedTuple
 
 from bmslink.analysis.sample import LifeSample
+from bmslink.settings.chemistry import Chemistry
 
 __all__ = ["Step", "StepWatch"]
 
@@ -27,6 +28,8 @@ _LEAST = 0.06
 """C: the smallest step."""
 _LEAST_VOLTS = 0.004
 """V: the smallest change of the median cell; boards tell millivolts."""
+_LEVEL = (12.0, 96.0)
+"""% between which ten seconds of current do not move the rest voltage."""
 _MEAN_OF = 3
 """Readings before a step whose mean is taken."""
 
@@ -57,7 +60,9 @@ class StepWatch:
         self._before.clear()
         self._after.clear()
 
-    def hear(self, sample: LifeSample, capacity: float) -> Step | None:
+    def hear(
+        self, sample: LifeSample, capacity: float, kind: Chemistry | None = None
+    ) -> Step | None:
         """A reading; the step that it completes."""
         gap = not 0 < sample.step <= _LONGEST_GAP
         if gap or sample.current is None or not sample.cells:
@@ -68,7 +73,8 @@ class StepWatch:
             return self._go_on(sample, capacity)
         before = self._before
         if before and self._changed(sample, capacity):
-            if sample.age - before[0].age >= _BEFORE and self._steady(before, sample):
+            long = sample.age - before[0].age >= _BEFORE
+            if long and self._steady(before, sample) and _level(before[-1], kind):
                 self._after = [sample]
                 return None
             before.clear()
@@ -120,6 +126,13 @@ class StepWatch:
         if moved < _LEAST_VOLTS or min(ohms) <= 0 or max(ohms) > 0.5:
             return None
         return Step(sample.age, ohms, delay, sample.temperature, sample.soc, moved)
+
+
+def _level(sample: LifeSample, kind: Chemistry | None) -> bool:
+    """Whether the rest voltage hardly changes with a little charge: neither full nor empty."""
+    if kind is not None:
+        return kind.ocv(_LEVEL[0]) <= sample.mean <= kind.ocv(_LEVEL[1])
+    return sample.soc is not None and _LEVEL[0] <= sample.soc <= _LEVEL[1]
 
 
 def _amps(sample: LifeSample) -> float:
