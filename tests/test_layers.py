@@ -63,6 +63,7 @@ ORDER = (
     "device",
     "background",
     "blocking",
+    "analysis",
     "control",
     "outputs",
     "runtime",
@@ -84,7 +85,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "dbus_fast": ("transports.ble.pairing",),
     "msgspec": (
         "runtime.acting",
-        *("config", "control", "link", "model", "packs"),
+        *("analysis", "config", "control", "link", "model", "packs"),
         *(
             "outputs.alerts.options",
             "runtime.history.options",

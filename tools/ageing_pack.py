@@ -1,5 +1,5 @@
-"""The second pack model, growing old: it loses capacity with time, warmth and use, and its resistance
-grows. Independent of everything under `src/`, like the model itself.
+"""The second pack model, growing old: with time, warmth and use it loses capacity, and its
+resistance grows. Independent of everything under `src/`, like the model itself.
 
 The loss with time follows the square root of time and doubles about every 12 K; the loss with use
 is linear in full cycles. A step may be minutes long: the charger's voltage is held at its end.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from second_pack import KINDS, Charger, SecondPack
 
@@ -97,7 +98,7 @@ class AgeingPack(SecondPack):
     def _slope(self, soc: float) -> float:
         """V for each 1 of charge, a little above where it is."""
         curve = self._new.curve
-        for (x0, y0), (x1, y1) in zip(curve, curve[1:], strict=False):
+        for (x0, y0), (x1, y1) in pairwise(curve):
             if soc < x1:
                 return (y1 - y0) / (x1 - x0)
         return 0.0

@@ -39,7 +39,7 @@ class Plan:
     """A at noon."""
 
 
-Days = Callable[[random.Random, int, "World"], Plan]
+Days = Callable[[random.Random, int], Plan]
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,12 @@ class Use:
     """°C, mean and swing over the year."""
     coarse: float = 120.0
     """s."""
-    ageing: Ageing = Ageing()
+    ageing: Ageing = field(default_factory=Ageing)
     uvp: float = 2.8
     soc: float = 0.6
 
 
-def _house(draw: random.Random, day: int, world: World) -> Plan:
+def _house(draw: random.Random, day: int) -> Plan:
     winter = 0.5 + 0.5 * math.cos(2 * math.pi * ((day + 60) % 365) / 365)
     cloudy = draw.random() < 0.25 + 0.35 * winter
     sun = (75 - 45 * winter) * (0.35 if cloudy else 1.0) * draw.uniform(0.8, 1.1)
@@ -73,7 +73,7 @@ def _house(draw: random.Random, day: int, world: World) -> Plan:
     return Plan(loads, 3.0 + 2.0 * winter, [], sun)
 
 
-def _van(draw: random.Random, day: int, world: World) -> Plan:
+def _van(draw: random.Random, day: int) -> Plan:
     weekend = day % 7 in (4, 5, 6) or draw.random() < 0.06
     if not weekend:
         plug = [(8 * HOUR, 10 * HOUR, 20.0)] if day % 7 == 3 else []
@@ -87,14 +87,14 @@ def _van(draw: random.Random, day: int, world: World) -> Plan:
     return Plan(loads, 2.2, drive, 4.0)
 
 
-def _ups(draw: random.Random, day: int, world: World) -> Plan:
+def _ups(draw: random.Random, _day: int) -> Plan:
     loads = []
     if draw.random() < 0.12:
         loads.append((draw.uniform(1, 22) * HOUR, draw.uniform(120, 1500), draw.uniform(25, 45)))
     return Plan(loads, 0.05, [(0.0, DAY, 20.0)])
 
 
-def _boat(draw: random.Random, day: int, world: World) -> Plan:
+def _boat(draw: random.Random, day: int) -> Plan:
     season = (day % 365) < 200
     if not season:
         return Plan([], 0.05, [])
@@ -184,7 +184,7 @@ class World:
 
     def _begin_day(self, day: int) -> None:
         draw = self.draw
-        self._plan = self.use.days(draw, day, self)
+        self._plan = self.use.days(draw, day)
         start = day * DAY
         edges = {
             start + a + d

@@ -79,6 +79,8 @@ class BatteryLife:
         self._resistance = ResistanceFinder()
         self._imbalance = ImbalanceFinder()
         self._clock: float | None = None
+        self._away = False
+        """The time until the next reading is unknown, and no counter says so."""
         self.chemistry = chemistry
 
     # -- readings --------------------------------------------------------------------------------
@@ -117,7 +119,11 @@ class BatteryLife:
             begun = self._begun = _Begun(VERSION, time, time)
         elif self._clock is None:  # the program was gone; only the calendar says for how long
             away = (time - begun.until).total_seconds()
-            begun.age += min(max(0.0, away), _LONGEST_AWAY)
+            away = min(max(0.0, away), _LONGEST_AWAY)
+            begun.age += away
+            if self._away:
+                begun.counted = begun.counted.plus(Counted(unknown=away))
+            self._away = False
         return begun
 
     def _passed(self, begun: _Begun, counted: Counted) -> Counted:
@@ -144,6 +150,18 @@ class BatteryLife:
                 begun.first_cycles = int(cycles)
         moved = number(reading.cycle_capacity, 0.0, 1e9)
         begun.cycle_capacity = begun.cycle_capacity if moved is None else moved
+
+    def leave_counter(self) -> None:
+        """From now on another counter counts for this battery; what it says first is its zero."""
+        if self._begun is not None:
+            self._begun.seen = None
+        self._resistance.clear()
+
+    def new_counter(self) -> None:
+        """The counter began again at zero while nobody counted: all it says is new, and the time
+        until then is unknown."""
+        if self._begun is not None:
+            self._begun.seen, self._away = Counted(), True
 
     # -- what is kept ----------------------------------------------------------------------------
 

@@ -39,6 +39,13 @@ async def pack(request: Request) -> Response:
     return answer({**_whole(found), **_energy(request, found)})
 
 
+async def life(request: Request) -> Response:
+    """How the battery of one pack is used and worn, and how sure each number is."""
+    found = pack_of(request)
+    facts = service_of(request).life(found.name)
+    return answer({"pack": found.name, "life": None if facts is None else facts.to_dict()})
+
+
 async def status(request: Request) -> Response:
     """The service: its packs in short, links, versions."""
     service = service_of(request)
@@ -123,6 +130,7 @@ async def metrics(request: Request) -> Response:
 ROUTES = (
     Route("/api/v1/packs", packs),
     Route("/api/v1/packs/{name}", pack),
+    Route("/api/v1/packs/{name}/life", life),
     Route("/api/v1/status", status),
     Route("/api/v1/stream", stream),
     Route(HEALTH, health),

@@ -228,6 +228,7 @@ class HistoryKeeper:
             return
         now = self._now()
         aside = await self._in_thread(partial(self._file.open, now))
+        self._watcher.lives.rewrite()
         if aside:
             self._tell("history_damaged", aside, alarm=True)
         if self._resumed:
@@ -237,6 +238,8 @@ class HistoryKeeper:
         self._resumed = True
         for name, found in totals.items():
             self._watcher.watch(name).meter.resume(found)
+        self._watcher.lives.give(await self._in_thread(self._file.lives))
+        self._watcher.lives.complete = True
         self._tell("service_began", _began(before), clean=None if before is None else before.clean)
 
     async def _write_batch(self) -> None:
@@ -244,8 +247,14 @@ class HistoryKeeper:
         rows, events = [*self._rows], [*self._events]
         self._marks.extend(self._watcher.take_marks())
         marks = [*self._marks]
-        batch = Batch(self._now(), rows, events, self._watcher.all_energy(), marks)
-        await self._in_thread(partial(self._file.write, batch))
+        lives = self._watcher.lives.changes()
+        batch = Batch(self._now(), rows, events, self._watcher.all_energy(), marks, lives)
+        try:
+            await self._in_thread(partial(self._file.write, batch))
+        except BaseException:
+            self._watcher.lives.failed(lives)
+            raise
+        self._watcher.lives.wrote(lives)
         for written, waiting in (
             (rows, self._rows), (events, self._events), (marks, self._marks),
         ):  # fmt: skip
@@ -280,6 +289,7 @@ class HistoryKeeper:
         try:
             told = await self._in_thread(partial(self._file.replace_damaged, why, self._now()))
             self._tell("history_damaged", told, alarm=True)
+            self._watcher.lives.rewrite()
             await self._write_batch()
         except HistoryError as error:
             self._fail(str(error))
