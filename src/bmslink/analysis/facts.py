@@ -14,7 +14,6 @@ import msgspec
 from bmslink.jsonable import plain
 
 __all__ = [
-    "Band",
     "CapacityFacts",
     "CellResistance",
     "Estimate",
@@ -26,6 +25,7 @@ __all__ = [
     "ResistanceFacts",
     "Throughput",
     "Trend",
+    "UsageBand",
 ]
 
 
@@ -100,7 +100,7 @@ class Throughput(_Fact, frozen=True, kw_only=True):
     """Cycles that the board has counted since this record began."""
 
 
-class Band(_Fact, frozen=True, kw_only=True):
+class UsageBand(_Fact, frozen=True, kw_only=True):
     """Hours within a band; `low` or `high` is `None` where it has no end."""
 
     low: float | None
@@ -216,9 +216,9 @@ class LifeFacts(_Fact, frozen=True, kw_only=True):
     until: datetime
     chemistry: str | None
     throughput: Throughput
-    soc_hours: tuple[Band, ...]
+    soc_hours: tuple[UsageBand, ...]
     """By the state of charge that the board says, %."""
-    temperature_hours: tuple[Band, ...]
+    temperature_hours: tuple[UsageBand, ...]
     """By the mean of the cells' probes, °C."""
     rates: tuple[RateBand, ...]
     capacity: CapacityFacts

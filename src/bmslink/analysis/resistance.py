@@ -15,10 +15,10 @@ import msgspec
 from bmslink.analysis.facts import CellResistance, Estimate, ResistanceFacts, Trend
 from bmslink.analysis.robust import line, median, spread, thinned
 from bmslink.analysis.sample import LifeSample
-from bmslink.analysis.steps import Step, StepWatch
+from bmslink.analysis.steps import LoadStep, StepWatch
 from bmslink.settings.chemistry import Chemistry
 
-__all__ = ["Block", "ResistanceFinder", "ResistanceState"]
+__all__ = ["ResistanceFinder", "ResistanceState", "StepBlock"]
 
 _DAY, _YEAR = 86400.0, 365.25 * 86400.0
 _FULL_BLOCK = 25
@@ -50,7 +50,7 @@ class KeptStep(msgspec.Struct):
     soc: float | None = None
 
 
-class Block(msgspec.Struct):
+class StepBlock(msgspec.Struct):
     """What several steps said."""
 
     age: float
@@ -74,7 +74,7 @@ class ResistanceState(msgspec.Struct):
     since: datetime | None = None
     until: datetime | None = None
     steps: list[KeptStep] = []
-    blocks: list[Block] = []
+    blocks: list[StepBlock] = []
     seen: int = 0
 
 
@@ -99,7 +99,7 @@ class ResistanceFinder:
         if found is not None:
             self._keep(found, sample.time)
 
-    def _keep(self, step: Step, time: datetime) -> None:
+    def _keep(self, step: LoadStep, time: datetime) -> None:
         state = self.state
         state.seen += 1
         if state.steps and len(state.steps[0].ohms) != len(step.ohms):
@@ -120,7 +120,7 @@ class ResistanceFinder:
                 state.blocks = thinned([*state.blocks, block], _BLOCKS)
             state.steps = []
 
-    def _open_block(self) -> Block | None:
+    def _open_block(self) -> StepBlock | None:
         """What the steps of the block that is open say; `None`: too few."""
         state, steps = self.state, self.state.steps
         if len(steps) < _LEAST_STEPS or state.since is None or state.until is None:
@@ -135,7 +135,7 @@ class ResistanceFinder:
             sigmas.append(random)
         warm = [each.temperature for each in steps if each.temperature is not None]
         socs = [each.soc for each in steps if each.soc is not None]
-        return Block(
+        return StepBlock(
             state.began or 0.0, state.since, state.until, len(steps), ohms, sigmas,
             median([each.delay for each in steps]),
             median(warm) if warm else None, median(socs) if socs else None,
@@ -175,7 +175,7 @@ class ResistanceFinder:
         )  # fmt: skip
 
 
-def _cells(newest: Block, first: Block | None, common: float) -> list[CellResistance]:
+def _cells(newest: StepBlock, first: StepBlock | None, common: float) -> list[CellResistance]:
     middle = median(newest.ohms)
     before = None if first is None else median(first.ohms)
     return [
@@ -192,7 +192,7 @@ def _cells(newest: Block, first: Block | None, common: float) -> list[CellResist
     ]
 
 
-def _trend(blocks: Sequence[Block]) -> Trend:
+def _trend(blocks: Sequence[StepBlock]) -> Trend:
     """Growth in % a year, of blocks that tell their temperature."""
     known = [each for each in blocks if each.temperature is not None]
     days = (known[-1].age - known[0].age) / _DAY if known else 0.0

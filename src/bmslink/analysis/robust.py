@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple, TypeVar
 
-__all__ = ["Line", "line", "median", "spread", "thinned", "weighted_mean"]
+__all__ = ["FittedLine", "line", "median", "spread", "thinned", "weighted_mean"]
 
 T = TypeVar("T")
 _TO_SIGMA = 1.4826
 """A median absolute deviation as a standard deviation, for values that are normally spread."""
 
 
-class Line(NamedTuple):
+class FittedLine(NamedTuple):
     """A straight line; uncertainties are standard deviations."""
 
     center: float
@@ -46,7 +46,7 @@ def weighted_mean(values: Sequence[float], sigmas: Sequence[float]) -> tuple[flo
     return mean, _inflated(values, sigmas, [mean] * len(values), 1) / math.sqrt(total)
 
 
-def line(x: Sequence[float], y: Sequence[float], sigmas: Sequence[float]) -> Line | None:
+def line(x: Sequence[float], y: Sequence[float], sigmas: Sequence[float]) -> FittedLine | None:
     """The line of least squares; `None` for fewer than three points or none apart."""
     if len(x) < 3:
         return None
@@ -60,7 +60,7 @@ def line(x: Sequence[float], y: Sequence[float], sigmas: Sequence[float]) -> Lin
     slope = sum(w * (a - center) * b for w, a, b in zip(weights, x, y, strict=True)) / across
     fitted = [value + slope * (a - center) for a in x]
     factor = _inflated(y, sigmas, fitted, 2)
-    return Line(center, value, factor / math.sqrt(total), slope, factor / math.sqrt(across))
+    return FittedLine(center, value, factor / math.sqrt(total), slope, factor / math.sqrt(across))
 
 
 def _inflated(

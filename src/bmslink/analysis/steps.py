@@ -13,7 +13,7 @@ from typing import NamedTuple
 from bmslink.analysis.sample import LifeSample
 from bmslink.settings.chemistry import Chemistry
 
-__all__ = ["Step", "StepWatch"]
+__all__ = ["LoadStep", "StepWatch"]
 
 _BEFORE = 45.0
 """s of a steady current before a step: what is left of earlier steps then moves little in 10 s."""
@@ -34,7 +34,7 @@ _MEAN_OF = 3
 """Readings before a step whose mean is taken."""
 
 
-class Step(NamedTuple):
+class LoadStep(NamedTuple):
     """One."""
 
     age: float
@@ -62,7 +62,7 @@ class StepWatch:
 
     def hear(
         self, sample: LifeSample, capacity: float, kind: Chemistry | None = None
-    ) -> Step | None:
+    ) -> LoadStep | None:
         """A reading; the step that it completes."""
         gap = not 0 < sample.step <= _LONGEST_GAP
         if gap or sample.current is None or not sample.cells:
@@ -91,7 +91,7 @@ class StepWatch:
         size = abs(_amps(sample) - currents[-1])
         return max(currents) - min(currents) <= max(_STEADY * size, 0.05)
 
-    def _go_on(self, sample: LifeSample, capacity: float) -> Step | None:
+    def _go_on(self, sample: LifeSample, capacity: float) -> LoadStep | None:
         """The readings after the change: the current is where it goes to, near 10 s."""
         after = [*self._after, sample]
         edge = (self._before[-1].age + after[0].age) / 2
@@ -112,7 +112,7 @@ class StepWatch:
         self._before.append(sample)
         return found
 
-    def _step(self, sample: LifeSample, delay: float, capacity: float) -> Step | None:
+    def _step(self, sample: LifeSample, delay: float, capacity: float) -> LoadStep | None:
         calm = [*self._before][-_MEAN_OF:]
         amps = _amps(sample) - sum(map(_amps, calm)) / len(calm)
         if abs(amps) < _LEAST * capacity or any(len(s.cells) != len(sample.cells) for s in calm):
@@ -125,7 +125,7 @@ class StepWatch:
         ohms = tuple(v / amps for v in volts)
         if moved < _LEAST_VOLTS or min(ohms) <= 0 or max(ohms) > 0.5:
             return None
-        return Step(sample.age, ohms, delay, sample.temperature, sample.soc, moved)
+        return LoadStep(sample.age, ohms, delay, sample.temperature, sample.soc, moved)
 
 
 def _level(sample: LifeSample, kind: Chemistry | None) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bmslink.analysis.facts import Band, RateBand
+from bmslink.analysis.facts import RateBand, UsageBand
 from bmslink.analysis.sample import Counted, LifeSample
 
 __all__ = ["Usage", "UsageState"]
@@ -64,11 +64,11 @@ class Usage:
         _add(state.charged, RATE_EDGES, rate, passed.charge_in)
         _add(state.discharged, RATE_EDGES, rate, passed.charge_out)
 
-    def soc_hours(self) -> tuple[Band, ...]:
+    def soc_hours(self) -> tuple[UsageBand, ...]:
         """Hours by the board's state of charge, %."""
         return _bands(self.state.soc, SOC_EDGES)
 
-    def temperature_hours(self) -> tuple[Band, ...]:
+    def temperature_hours(self) -> tuple[UsageBand, ...]:
         """Hours by the cells' temperature, °C."""
         return _bands(self.state.temperature, TEMPERATURE_EDGES)
 
@@ -93,11 +93,11 @@ def _add(sums: list[float], edges: Sequence[float], value: float | None, amount:
     sums[-1 if value is None else bisect_right(edges, value)] += amount
 
 
-def _bands(sums: Sequence[float], edges: Sequence[float]) -> tuple[Band, ...]:
+def _bands(sums: Sequence[float], edges: Sequence[float]) -> tuple[UsageBand, ...]:
     lows = (None, *edges)
     highs = (*edges, None)
     known = [
-        Band(low=low, high=high, hours=seconds / _HOUR)
+        UsageBand(low=low, high=high, hours=seconds / _HOUR)
         for low, high, seconds in zip(lows, highs, sums, strict=False)
     ]
-    return (*known, Band(low=None, high=None, hours=sums[-1] / _HOUR))
+    return (*known, UsageBand(low=None, high=None, hours=sums[-1] / _HOUR))
