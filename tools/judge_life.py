@@ -7,16 +7,21 @@ against what the pack model knows, and how often the stated uncertainties hold t
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import linear_regression
 
 from bmslink.analysis import BatteryLife, Counted
 from bmslink.runtime.watching.energy import EnergyMeter, EnergyTotals
 from life_world import USES, Told, Use, World
 
-_DAY = 86400.0
+_DAY, _YEAR = 86400.0, 365.25 * 86400.0
+_LONGEST = 360.0
+"""s between two readings that are counted: three of the largest steps."""
 _CHECKED = 91.25
 """Days between two looks at what is said."""
 
@@ -51,13 +56,14 @@ class Judge:
     def __init__(self, use: Use, seed: int) -> None:
         self.world = World(use, seed)
         self.use = use
-        self.life, self.meter = BatteryLife(use.kind), EnergyMeter(180.0)
+        self.life, self.meter = BatteryLife(use.kind), EnergyMeter(_LONGEST)
         self.verdict = Verdict(use.name, seed)
         self.true = [0.0, 0.0]
         self.saved: tuple[dict[str, str], EnergyTotals, list[float]] | None = None
         self.before = Counted()
         self.at = self.lost_until = 0.0
-        self.first: tuple[float, float, float] | None = None
+        self.days: list[tuple[float, float, float]] = []
+        """Each day: years, Ah, ln of Ω at 25 °C."""
 
     def run(self, days: float) -> Verdict:
         """All of it."""
@@ -95,17 +101,17 @@ class Judge:
             self.true[1] += self.world.energy[1]
         self.world.energy = [0.0, 0.0]
         self.life.hear(told.clock, reading, counted)
-        if self.first is None:
-            self.first = self.state()
+        if not self.days or told.clock / _YEAR - self.days[-1][0] >= 1 / 365:
+            self.days.append(self.state())
         self.before = counted
         if keep and (self.saved is None or told.clock - self.at >= 60):
             self.saved, self.at = (self.life.save(), totals, [*self.true]), told.clock
 
     def state(self) -> tuple[float, float, float]:
-        """What is true: s, Ah, Ω at 25 °C."""
+        """What is true: years, Ah, ln of Ω at 25 °C."""
         pack = self.world.pack
         ohms = sorted(pack.resistance(i, celsius=25.0) for i in range(4))
-        return self.world.now, pack.weakest, (ohms[1] + ohms[2]) / 2
+        return self.world.now / _YEAR, pack.weakest, math.log((ohms[1] + ohms[2]) / 2)
 
     def restart(self, clock: float) -> None:
         """A kill: what was not saved is lost."""
@@ -113,7 +119,7 @@ class Judge:
             return
         (kept, totals, self.true), self.saved = self.saved, None
         self.before = counted_of(totals)
-        self.life, self.meter = BatteryLife.restore(kept, self.use.kind), EnergyMeter(180.0)
+        self.life, self.meter = BatteryLife.restore(kept, self.use.kind), EnergyMeter(_LONGEST)
         self.meter.resume(totals)
         self.lost_until = clock + self.world.draw.uniform(20, 600)
 
@@ -135,16 +141,13 @@ class Judge:
         if offset.value is not None and offset.uncertainty is not None:
             true = self.world.offset + self.world.wander
             verdict.covered["offset"].append(abs(offset.value - true) <= offset.uncertainty)
-        began, capacity, ohms = self.first or (0.0, 0.0, 0.0)
-        years = (self.world.now - began) / (365.25 * _DAY)
-        _, later, more = self.state()
-        for name, trend, was, is_ in (
-            ("fade", facts.capacity.trend, capacity, later),
-            ("growth", told.trend, ohms, more),
+        years, capacities, logs = zip(*self.days, strict=True)
+        for name, trend, true in (
+            ("fade", facts.capacity.trend, slope(years, capacities) / now),
+            ("growth", told.trend, slope(years, logs)),
         ):
             if trend.per_year is not None and trend.uncertainty is not None:
-                true = 100 * (is_ / was - 1) / years
-                self._trend(name, trend.per_year, true, trend.uncertainty)
+                self._trend(name, trend.per_year, 100 * true, trend.uncertainty)
 
     def _trend(self, name: str, found: float, true: float, sure: float) -> None:
         self.verdict.covered[name].append(abs(found - true) <= sure)
@@ -174,6 +177,11 @@ class Judge:
         found = (flow.charged_energy + flow.discharged_energy) * 3600
         verdict.energy = found / sum(self.true) - 1 if sum(self.true) else 0.0
         verdict.kept = sum(map(len, self.life.save().values()))
+
+
+def slope(x: Sequence[float], y: Sequence[float]) -> float:
+    """Of the line of least squares: what a battery lost and gained, said as one number."""
+    return linear_regression(x, y).slope if len(x) > 1 else 0.0
 
 
 def counted_of(totals: EnergyTotals) -> Counted:

@@ -157,6 +157,7 @@ class World:
         """J in and out, of what the board measures, without rounding, since `forget`."""
         self._past: list[tuple[float, tuple[float, ...]]] = []
         self._fine = False
+        self._power = 0.0
         self._plan = Plan()
         self._edges: list[float] = []
         self._away = 0.0
@@ -204,8 +205,11 @@ class World:
         while self._edges and self._edges[0] < self.now - 30:
             self._edges.pop(0)
         coarse = self.use.coarse
-        top = max(self.pack.volts) > 3.37 and abs(self.pack.current) > 0.01 * self.pack.capacity
-        if top or min(self.pack.volts) < 3.08:
+        if self.pack.current > 0.01 * self.pack.capacity:
+            # A reading tells the current of the step that ends with it: as long a step up the
+            # hill of a day as down, else charge is lost that no board loses.
+            coarse = 60.0
+        if min(self.pack.volts) < 3.08:
             coarse = 20.0
         midnight = (self.now // DAY + 1) * DAY - self.now
         if not self._edges:
@@ -228,7 +232,9 @@ class World:
         self.now += seconds
         amps = self.measured()
         power = amps * sum(pack.volts)
-        self.energy[power < 0] += abs(power) * seconds
+        for each in (self._power, power):
+            self.energy[each < 0] += abs(each) * seconds / 2
+        self._power = power
         self._fine = seconds < 2
         self._past.append((self.now, tuple(pack.volts)))
         while len(self._past) > 12:

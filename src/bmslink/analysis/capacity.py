@@ -167,8 +167,9 @@ class CapacityFinder:
             state.unused += 1
             return
         counted = (start.net - end.net if down else end.net - start.net) / _HOUR
-        flow = (end.moved - start.moved) / _HOUR / known
-        gap = unknown * flow
+        # In time that nobody saw as much flowed as on the average, give or take as much again.
+        counted *= hours / known
+        gap = unknown * (end.moved - start.moved) / _HOUR / known
         ends = math.hypot(start.sigma, end.sigma) * capacity
         sigma = math.hypot(gap, ends) / share
         offset = self._offset()[1] * hours / share
