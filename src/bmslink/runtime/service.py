@@ -127,6 +127,7 @@ class Service:
     def _serve(self, plan: PackPlan, board: Board, *, accept: bool = False) -> ServedPack:
         pack = ServedPack(plan, board, self.feed, self._disk, accept=accept)
         pack.neighbours = self._all
+        pack.judge.life = partial(self.life, plan.name)
         return pack
 
     def _keeper(self, plan: ServicePlan) -> HistoryKeeper | None:
