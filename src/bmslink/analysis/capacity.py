@@ -38,6 +38,11 @@ _MOST_SIGMA = 0.03
 _TURNED = 0.02
 """Of the capacity that flows back before an empty battery counts as being charged again."""
 _PASSES, _LOOPS, _SHOWN = 64, 24, 12
+_AGEING = 0.025
+"""Of the capacity that a battery may have lost in a year of which nothing is known, one standard
+deviation: cells lose 2 to 5 %, most of it in their first year."""
+_BENDING = 0.01
+"""The same beyond a line that is known."""
 _LEAST_PASSES, _LEAST_DAYS = 4, 60.0
 """For a trend."""
 
@@ -208,8 +213,8 @@ class CapacityFinder:
 
     # -- what was found --------------------------------------------------------------------------
 
-    def facts(self, kind: Chemistry | None, capacity: float | None) -> CapacityFacts:
-        """As of now."""
+    def facts(self, kind: Chemistry | None, capacity: float | None, age: float) -> CapacityFacts:
+        """As of now; `age` in s."""
         state = self.state
         offset, sigma = self._offset()
         seen = state.passes
@@ -218,7 +223,7 @@ class CapacityFinder:
         now, trend = Estimate(why=why), Trend(why=why)
         if passes:
             value, random, trend = _value_now(
-                [each.age for each in seen], [v for v, _ in passes], [s for _, s in passes]
+                [each.age for each in seen], [v for v, _ in passes], [s for _, s in passes], age
             )
             # What all passes share does not grow smaller with their number.
             shared = math.hypot(_GAIN * value, sigma * _leaning(seen, passes))
@@ -265,19 +270,22 @@ def _leaning(seen: list[FoundPass], passes: list[tuple[float, float]]) -> float:
 
 
 def _value_now(
-    ages: list[float], values: list[float], sigmas: list[float]
+    ages: list[float], values: list[float], sigmas: list[float], now: float
 ) -> tuple[float, float, Trend]:
-    """Ah at the latest pass, one standard deviation, and the change."""
+    """Ah now, one standard deviation, and the change."""
     days = (ages[-1] - ages[0]) / _DAY
     fitted = line(ages, values, sigmas)
     if fitted is None or len(values) < _LEAST_PASSES or days < _LEAST_DAYS:
         value, random = weighted_mean(values, sigmas)
+        since = (now - sum(ages) / len(ages)) / _YEAR
+        random = math.hypot(random, _AGEING * value * since)
         why = (
             f"Not enough passes: {len(values)} over {days:.0f} days, of "
             f"{_LEAST_PASSES} over {_LEAST_DAYS:.0f}."
         )
         return value, random, Trend(evidence=len(values), days=days, why=why)
-    value, random = fitted.at(ages[-1])
+    value, random = fitted.at(now)
+    random = math.hypot(random, _BENDING * value * (now - ages[-1]) / _YEAR)
     trend = Trend(
         per_year=100 * fitted.slope * _YEAR / value,
         uncertainty=200 * fitted.slope_sigma * _YEAR / value,

@@ -219,7 +219,7 @@ class BatteryLife:
             soc_hours=self._usage.soc_hours(),
             temperature_hours=self._usage.temperature_hours(),
             rates=self._usage.rates(),
-            capacity=self._capacity.facts(kind, begun.capacity),
+            capacity=self._capacity.facts(kind, begun.capacity, begun.age),
             resistance=self._resistance.facts(),
             imbalance=self._imbalance.facts(),
             full=self._full(begun),

@@ -126,9 +126,11 @@ _VERSIONS = (_first, _second, _third)
 """What makes each version of the one before it. A published one never changes."""
 VERSION = len(_VERSIONS)
 _TABLES = {
-    *("packs", "minutes", "hours", "counters", "totals", "unmerged"),
-    *("events", "runs", "life"),
+    **dict.fromkeys(("packs", "minutes", "hours", "counters", "totals", "unmerged"), 1),
+    **dict.fromkeys(("events", "runs"), 1),
+    "life": 3,
 }
+"""Each table, and the version that it came with."""
 
 
 def open_history(path: Path, *, version: int = VERSION) -> sqlite3.Connection:
@@ -187,9 +189,10 @@ def _prepare(found: sqlite3.Connection, path: Path, version: int) -> None:
             found.execute(f"PRAGMA user_version = {version}")
             found.execute(f"PRAGMA application_id = {APPLICATION}")
     names = {name for (name,) in found.execute("SELECT name FROM sqlite_master")}
-    if missing := _TABLES - names:
+    tables = {name for name, since in _TABLES.items() if since <= max(there, version)}
+    if missing := tables - names:
         raise DamagedHistory(f"{path} lacks its table {min(missing)}.")
-    for table in _TABLES:
+    for table in tables:
         found.execute(f"SELECT 1 FROM {table} LIMIT 1")
 
 
