@@ -71,8 +71,9 @@ PARTS: Mapping[str, type[Any]] = {
 class BatteryLife:
     """Of one battery; memory does not grow with time."""
 
-    def __init__(self, chemistry: str | None = None) -> None:
-        """`chemistry`: `lfp`, `nmc`, `lto` or `na-ion`; without it nothing is proven full."""
+    def __init__(self, chemistry: str | None = None, capacity: float | None = None) -> None:
+        """`chemistry`: `lfp`, `nmc`, `lto` or `na-ion`; without it nothing is proven full.
+        `capacity`: nominal, Ah, where the readings do not say it."""
         self._begun: _Begun | None = None
         self._usage = Usage()
         self._capacity = CapacityFinder()
@@ -81,7 +82,7 @@ class BatteryLife:
         self._clock: float | None = None
         self._away = False
         """The time until the next reading is unknown, and no counter says so."""
-        self.chemistry = chemistry
+        self.chemistry, self.capacity = chemistry, capacity
 
     # -- readings --------------------------------------------------------------------------------
 
@@ -140,6 +141,8 @@ class BatteryLife:
         """What the board says of itself."""
         begun.chemistry = self.chemistry or begun.chemistry
         told = number(reading.nominal_capacity, 0.5, 20000.0)
+        if told is None:
+            told = number(self.capacity, 0.5, 20000.0)
         if told is None and begun.capacity is None:
             told = number(reading.full_capacity, 0.5, 20000.0)
         begun.capacity = told or begun.capacity

@@ -34,6 +34,8 @@ _TIMING = 0.03
 and makers' cells make of 10 s."""
 _MILLIVOLT = 0.0003
 """V, one standard deviation of a board's rounding to millivolts."""
+_BLOCKS_DIFFER = 0.012
+"""Of a block's value, one standard deviation: no two have steps at the same moments and charge."""
 _LEAST_BLOCKS, _LEAST_DAYS = 4, 90.0
 _APART = 4.0
 """K between blocks before the temperature is fitted, not assumed equal."""
@@ -204,7 +206,10 @@ def _trend(blocks: Sequence[StepBlock]) -> Trend:
         return Trend(evidence=len(known), days=days, why=why)
     years = [each.age / _YEAR for each in known]
     logs = [math.log(median(each.ohms)) for each in known]
-    sigmas = [max(0.005, median(b.sigmas) / math.sqrt(len(b.ohms)) / median(b.ohms)) for b in known]
+    sigmas = [
+        max(_BLOCKS_DIFFER, median(b.sigmas) / math.sqrt(len(b.ohms)) / median(b.ohms))
+        for b in known
+    ]
     colds = [1000 / ((each.temperature or 0.0) + _KELVIN) - 1000 / _WARM for each in known]
     warm = [each.temperature or 0.0 for each in known]
     if max(warm) - min(warm) >= _APART:

@@ -49,10 +49,18 @@ class BoardsOfPacks:
 
 def _board(known: KnownBoard, plan: PackPlan) -> BoardOfPack:
     identity = known.identity
+    cells = _chemistry(known, plan, identity), _capacity(known, plan)
     if identity is None:
-        return BoardOfPack(f"place {plan.target}", None, _chemistry(known, plan, None))
-    key = board_name(identity, plan.target)
-    return BoardOfPack(key, pack_of(identity), _chemistry(known, plan, identity))
+        return BoardOfPack(f"place {plan.target}", None, *cells)
+    return BoardOfPack(board_name(identity, plan.target), pack_of(identity), *cells)
+
+
+def _capacity(known: KnownBoard, plan: PackPlan) -> float | None:
+    """Ah, by the policy file, else by the board's settings."""
+    if plan.policies is not None:
+        return plan.policies.policies.battery.capacity
+    held = None if known.settings is None else known.settings.values().get("nominal_capacity")
+    return held if isinstance(held, float) else None
 
 
 def _chemistry(known: KnownBoard, plan: PackPlan, identity: Identity | None) -> str | None:

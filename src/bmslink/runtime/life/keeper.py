@@ -46,6 +46,8 @@ class BoardOfPack:
     """As in the journal; `None`: it does not say."""
     chemistry: str | None = None
     """What the cells are made of, where somebody says it."""
+    capacity: float | None = None
+    """Nominal, Ah, where readings may not say it."""
 
 
 @dataclass
@@ -135,7 +137,7 @@ class LifeKeeper:
             if record is None:
                 return
         record.heard = True
-        record.life.chemistry = board.chemistry
+        record.life.chemistry, record.life.capacity = board.chemistry, board.capacity
         record.life.hear(clock, reading, counted_of(totals))
 
     def _begin(self, pack: str, board: BoardOfPack) -> _Record | None:
