@@ -129,6 +129,9 @@ class BatteryLife:
 
     def _passed(self, begun: _Begun, counted: Counted) -> Counted:
         """What was counted since the reading before, added to this record."""
+        if not counted.sound:
+            self._resistance.clear()
+            return Counted()
         before, begun.seen = begun.seen, counted
         passed = None if before is None else counted.since(before)
         if passed is None:  # the first look at this counter: what it counted is of somebody else

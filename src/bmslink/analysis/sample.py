@@ -29,6 +29,11 @@ class Counted(msgspec.Struct, frozen=True):
     known: float = 0.0
     unknown: float = 0.0
 
+    @property
+    def sound(self) -> bool:
+        """Whether it can be what a counter says."""
+        return all(0 <= n < math.inf for n in msgspec.structs.astuple(self))
+
     def since(self, before: Counted) -> Counted | None:
         """What was counted after `before`; `None` where that is another counter."""
         found = Counted(

@@ -24,6 +24,9 @@ _LONGEST_GAP = 12.0
 """s between two readings of a step."""
 _STEADY = 0.03
 """Of the step, by which the currents before and after may wander."""
+_RISING = 0.2
+"""Of the step, that the current may still go on after the first reading that shows it: boards tell
+means of a second or so."""
 _LEAST = 0.06
 """C: the smallest step."""
 _LEAST_VOLTS = 0.004
@@ -100,7 +103,8 @@ class StepWatch:
         currents = [_amps(each) for each in settled]
         size = abs(currents[-1] - _amps(self._before[-1]))
         wander = max(currents) - min(currents)
-        if wander > max(_STEADY * size, 0.05) or delay > _LATEST:
+        moved_on = abs(currents[0] - _amps(after[0])) > _RISING * size
+        if moved_on or wander > max(_STEADY * size, 0.05) or delay > _LATEST:
             self.clear()
             self._before.append(sample)
             return None
