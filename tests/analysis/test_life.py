@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -164,6 +165,37 @@ def test_the_offset_is_taken_out_of_a_pass() -> None:
     assert alone.now.value is not None and found.now.value is not None
     hours = found.passes[-1].hours
     assert found.now.value - alone.now.value == pytest.approx(0.25 * hours / 0.985, abs=0.2)
+
+
+def test_an_offset_leans_a_way_up_to_the_other_side() -> None:
+    def up(hand: Hand) -> float:
+        hand.go(60, -30.0, _LOW).go(3.2 * 3600, 30.0, lambda x: 3.2 + 0.15 * x, step=60).full()
+        found = hand.facts.capacity.passes[-1]
+        assert not found.down
+        return found.capacity
+
+    hand = Hand().full()
+    for _ in range(6):
+        hand.go(12 * 3600, 0.25, 3.40, step=300)
+    assert up(Hand()) - up(hand) == pytest.approx(0.25 * 3.3 / 0.98, abs=0.2)
+
+
+def test_a_reading_with_a_cell_that_is_not_known_proves_nothing() -> None:
+    hand = Hand().go(10, 2.0, _FULL)
+    for _ in range(60):
+        hand.clock += 10
+        hand.counted = hand.counted.plus(Counted(known=10.0))
+        reading = hand.read(2.0, (_FULL,) * 4, {})
+        broken = replace(reading, cell_voltages=(_FULL, None, _FULL, _FULL))
+        hand.life.hear(hand.clock, broken, hand.counted)
+    assert hand.facts.full.days is None
+
+
+def test_a_new_block_of_steps_begins_a_week_later() -> None:
+    hand = Hand()
+    for _ in range(50):
+        _stepped(hand)
+    assert hand.facts.resistance.cells[0].change is None
 
 
 def _stepped(hand: Hand, ohms: tuple[float, ...] = (0.002,) * 4, amps: float = -40.0) -> Hand:

@@ -23,7 +23,7 @@ __all__ = ["CapacityFinder", "CapacityState", "FoundPass", "Loop", "Point"]
 _HOUR, _DAY, _YEAR = 3600.0, 86400.0, 365.25 * 86400.0
 _OFFSET = 0.2
 """A, one standard deviation of boards' offsets, before any loop was seen."""
-_OFFSET_FLOOR = 0.02
+_OFFSET_FLOOR = 0.035
 """A by which an offset moves with time and temperature."""
 _GAIN = 0.006
 """One standard deviation of boards' gains: makers say 1 % and mean the most."""

@@ -29,7 +29,7 @@ _PAUSE = 7 * _DAY
 _BLOCKS = 60
 _GAIN = 0.006
 """One standard deviation of boards' gains of current and voltage together."""
-_TIMING = 0.03
+_TIMING = 0.045
 """One standard deviation that a step's moment, which nobody knows to a second or two, makes of it,
 and makers' cells make of 10 s."""
 _MILLIVOLT = 0.0003
