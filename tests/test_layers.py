@@ -66,6 +66,7 @@ ORDER = (
     "device",
     "background",
     "blocking",
+    "analysis",
     "control",
     "outputs",
     "runtime",
@@ -87,7 +88,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "dbus_fast": ("transports.ble.pairing",),
     "msgspec": (
         "runtime.acting",
-        *("config", "control", "link", "model", "named_banks", "packs"),
+        *("analysis", "config", "control", "link", "model", "named_banks", "packs"),
         *(
             "outputs.alerts.options",
             "runtime.history.options",

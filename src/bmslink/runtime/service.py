@@ -16,10 +16,12 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from bmslink.analysis import LifeFacts
 from bmslink.board import Board
 from bmslink.control.status import state_path
 from bmslink.errors import TargetError
@@ -36,6 +38,8 @@ from bmslink.runtime.history.options import HistoryOptions
 from bmslink.runtime.history.schema import HistoryError, require_usable
 from bmslink.runtime.judging.disk import DiskQueue
 from bmslink.runtime.judging.pack_memory import PackDisk, default_folder
+from bmslink.runtime.life.boards import BoardsOfPacks
+from bmslink.runtime.life.folder import LifeFolder
 from bmslink.runtime.notify import notify, watchdog_interval
 from bmslink.runtime.outputs.alerting import Alerting
 from bmslink.runtime.pack_task import ServedPack
@@ -132,6 +136,7 @@ class Service:
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._started = time.monotonic()
+        self.watcher.lives.board_of = BoardsOfPacks(self._served).of
         for each in plan.packs:
             self._packs[each.name] = self._serve(each, make(each))
 
@@ -140,6 +145,7 @@ class Service:
         pack = ServedPack(plan, board, self.feed, self._disk, accept=accept, sink=sink)
         pack.neighbours = self._all
         self.banks.attach(pack)
+        pack.judge.life = partial(self.life, plan.name)
         return pack
 
     def _keeper(self, plan: ServicePlan) -> HistoryKeeper | None:
@@ -150,6 +156,13 @@ class Service:
         if options in plan.given:
             _require_usable(file)
         return HistoryKeeper(file, options, self.feed, self.watcher, self.tell)
+
+    def _served(self, name: str) -> ServedPack | None:
+        return self._packs.get(name)
+
+    def life(self, name: str) -> LifeFacts | None:
+        """The life of the battery that a pack has, up to now; `None`: nothing is known of it."""
+        return self.watcher.lives.facts(name, self.watcher.energy(name))
 
     def _interval_of(self, name: str) -> float:
         return self._packs[name].plan.interval if name in self._packs else INTERVAL
@@ -210,6 +223,9 @@ class Service:
             asyncio.create_task(self.watcher.run(self.watcher.subscribe())),
             asyncio.create_task(self.banks.run()),
         ]
+        lives = None if history is not None else self._life_folder()
+        if lives is not None:
+            beside.append(asyncio.create_task(lives.run()))
         try:
             for name in self._packs:
                 self._start(name)
@@ -220,6 +236,8 @@ class Service:
             await self._end(*self._tasks)
             self.tell("service_ended", "The service ends.")
             self.feed.close()
+            if lives is not None:
+                lives.save()
             await self._disk.queue.flush(_LAST_WORDS)
             if history is not None:
                 await history.close(_LAST_WORDS)
@@ -228,6 +246,10 @@ class Service:
             for task in beside:
                 task.cancel()
             self._disk.queue.close()
+
+    def _life_folder(self) -> LifeFolder:
+        tell = partial(self.tell, "trouble", alarm=True)
+        return LifeFolder(self.watcher.lives, self._disk.folder, self._disk.queue, tell)
 
     def ready(self) -> None:
         """The sockets are bound: tell systemd."""

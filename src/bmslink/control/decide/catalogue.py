@@ -40,6 +40,7 @@ from bmslink.control.decide.records.levels import (
     trip,
     warn,
 )
+from bmslink.control.decide.records.life import life_records
 from bmslink.control.decide.thresholds import CURVES, THRESHOLDS
 
 __all__ = ["CATALOGUE", "SPLIT", "default_policies", "with_parts"]
@@ -352,6 +353,7 @@ def _all(chemistry: str) -> dict[str, Policy]:
         *_bms(),
         *_link(),
         *_balancing(),
+        *life_records(chemistry),
     ]
     return {row.name: row for row in rows}
 

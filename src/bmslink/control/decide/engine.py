@@ -23,6 +23,7 @@ from bmslink.control.decide.given import (
 )
 from bmslink.control.decide.lasting.blind_time import BlindTime, blind_time
 from bmslink.control.decide.lasting.history import PackHistory
+from bmslink.control.decide.lasting.life_measures import LifeMeasures
 from bmslink.control.decide.lasting.memory import (
     EngineMemory,
     read_memory,
@@ -123,6 +124,10 @@ class Engine:
         self.plan = plan  # the same policies in the same order
         self._refresh = _REFRESH * poll
         self._line_up(plan.rules)
+
+    def know_life(self, found: LifeMeasures) -> None:
+        """What is known of the battery's life: it changes slowly, and no reading says it."""
+        self._history.life = found
 
     def _line_up(self, rules: Sequence[PolicyRule]) -> None:
         self._pairs = list(zip(rules, self._states, strict=True))

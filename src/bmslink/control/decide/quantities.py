@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from types import MappingProxyType
 
-import msgspec
-
 from bmslink.control.decide.lasting.history import CURRENT_PICKUP, PackHistory
+from bmslink.control.decide.lasting.life import LIFE
 from bmslink.control.decide.lasting.phase import part_empty
+from bmslink.control.decide.lasting.quantity import Measure, Quantity
 from bmslink.control.decide.sample import OPEN, Quality, Sample
 from bmslink.model import Condition, Reading
 
@@ -26,35 +26,7 @@ PICKUP = CURRENT_PICKUP
 _PLATEAU, _RESTED = (3.20, 3.38), 600.0
 """V of LFP cells between which a little voltage is much charge, and s of rest before it counts."""
 
-Measure = Callable[[Sample, PackHistory, tuple[str, ...]], float | None]
 Gate = Callable[[Sample, PackHistory], bool | None]
-
-
-class Quantity(msgspec.Struct, frozen=True):
-    """Something that has a number, a unit and a name."""
-
-    title: str
-    """For people."""
-    unit: str
-    """V, A, °C, K, %, s, or empty for a count."""
-    digits: int
-    """After the point, in texts."""
-    fields: tuple[str, ...]
-    """What of a reading it is made of."""
-    measure: Measure
-    """How; pure."""
-    where: Callable[[Sample, float], str] | None = None
-    """Which cell or probe it is."""
-    hysteresis: float = 0.0
-    """The least distance between trip and release."""
-    probed: bool = False
-    """It is about all cell probes: with one silent, the value is only a bound."""
-    sound: bool = False
-    """It leaves out probes with a broken wire, and is then a bound as well."""
-    patient: bool = False
-    """No value means that it is too early to say, not that it is not measured."""
-    lasts: bool = False
-    """It depends on what was before as well: the same sample may give another value."""
 
 
 # ------------------------------------------------------------------------------------ cells
@@ -304,6 +276,7 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType({
                                  _NONE, lambda s, h, p: h.charge_blindness),
     "discharge_blindness": Quantity("age of the data, of what is safe while it may discharge", "%",
                                     0, _NONE, lambda s, h, p: h.discharge_blindness),
+    **LIFE,
 })  # fmt: skip
 """Everything a policy can be about. Those without fields are known at any time."""
 

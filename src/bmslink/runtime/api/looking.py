@@ -42,6 +42,13 @@ async def pack(request: Request) -> Response:
     return answer({**_whole(found), **beside, **_energy(request, found)})
 
 
+async def life(request: Request) -> Response:
+    """How the battery of one pack is used and worn, and how sure each number is."""
+    found = pack_of(request)
+    facts = service_of(request).life(found.name)
+    return answer({"pack": found.name, "life": None if facts is None else facts.to_dict()})
+
+
 async def status(request: Request) -> Response:
     """The service: its packs in short, links, versions."""
     service = service_of(request)
@@ -147,6 +154,7 @@ ROUTES = (
     Route("/api/v1/packs/{name}", pack),
     Route("/api/v1/banks", banks),
     Route("/api/v1/banks/{name}", bank),
+    Route("/api/v1/packs/{name}/life", life),
     Route("/api/v1/status", status),
     Route("/api/v1/stream", stream),
     Route(HEALTH, health),

@@ -31,10 +31,11 @@ from bmslink.runtime.history.schema import (
     to_millis,
     transaction,
 )
+from bmslink.runtime.life.keeper import LifeRow
 from bmslink.runtime.watching.energy import EnergyTotals
 from bmslink.runtime.watching.lasting import SeenCondition
 
-__all__ = ["Batch", "HistoryFile", "RunBefore", "StoredRow"]
+__all__ = ["Batch", "HistoryFile", "RunBefore", "StoredRow", "find_lives"]
 
 _MOST_COLUMNS = 300
 """Cells and probes of all packs together."""
@@ -65,6 +66,8 @@ class Batch:
     """Of each pack, up to its latest row: what a restart goes on from."""
     marks: Sequence[tuple[str, EnergyTotals]] = ()
     """The same at the ends of minutes, with the name of the pack."""
+    lives: Sequence[LifeRow] = ()
+    """What has changed of the lives of batteries, up to the same reading as `totals`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +177,10 @@ class HistoryFile:
             }
         )
 
+    def lives(self) -> dict[str, dict[str, str]]:
+        """What was stored of each battery's life: by board, then by part."""
+        return self.ask(find_lives)
+
     # -- writing ---------------------------------------------------------------------------------
 
     def write(self, batch: Batch) -> None:
@@ -191,6 +198,7 @@ class HistoryFile:
                 self._put_counters(connection, name, totals)
             for name, totals in batch.totals.items():
                 self._put_totals(connection, name, totals)
+            connection.executemany("INSERT OR REPLACE INTO life VALUES (?, ?, ?)", batch.lives)
             connection.execute(
                 "UPDATE runs SET alive = ? WHERE id = ?", (to_millis(batch.now), self._run)
             )
@@ -374,3 +382,14 @@ class HistoryFile:
         told = self._set_aside(why, now)
         self.open(now)
         return told
+
+
+def find_lives(connection: sqlite3.Connection) -> dict[str, dict[str, str]]:
+    """What is stored of each battery's life: by board, then by part."""
+    found: dict[str, dict[str, str]] = {}
+    there = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'life'").fetchone()
+    if not there:  # a file of an earlier version that is only looked at
+        return found
+    for board, part, data in connection.execute("SELECT board, part, data FROM life"):
+        found.setdefault(board, {})[part] = data
+    return found

@@ -231,6 +231,7 @@ class HistoryKeeper:
             return
         now = self._now()
         aside = await self._in_thread(partial(self._file.open, now))
+        self._watcher.lives.rewrite()
         if aside:
             self._tell("history_damaged", aside, alarm=True)
         if self._resumed:
@@ -241,6 +242,8 @@ class HistoryKeeper:
         self._resume(() if before is None else before.lasting)
         for name, found in totals.items():
             self._watcher.watch(name).meter.resume(found)
+        self._watcher.lives.give(await self._in_thread(self._file.lives))
+        self._watcher.lives.complete = True
         self._tell("service_began", _began(before), clean=None if before is None else before.clean)
 
     def _resume(self, lasting: Sequence[SeenCondition] = ()) -> None:
@@ -254,8 +257,14 @@ class HistoryKeeper:
         totals = self._watcher.all_energy()
         self._marks.extend(self._watcher.take_marks())
         marks = [*self._marks]
-        batch = Batch(self._now(), rows, events, totals, marks)
-        await self._in_thread(partial(self._file.write, batch))
+        lives = self._watcher.lives.changes()
+        batch = Batch(self._now(), rows, events, totals, marks, lives)
+        try:
+            await self._in_thread(partial(self._file.write, batch))
+        except BaseException:
+            self._watcher.lives.failed(lives)
+            raise
+        self._watcher.lives.wrote(lives)
         for written, waiting in (
             (rows, self._rows), (events, self._events), (marks, self._marks),
         ):  # fmt: skip
@@ -292,6 +301,7 @@ class HistoryKeeper:
         try:
             told = await self._in_thread(partial(self._file.replace_damaged, why, self._now()))
             self._tell("history_damaged", told, alarm=True)
+            self._watcher.lives.rewrite()
             await self._write_batch()
         except HistoryError as error:
             self._fail(str(error))

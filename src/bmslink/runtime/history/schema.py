@@ -27,6 +27,8 @@ __all__ = [
     "NewerHistory",
     "from_millis",
     "is_damage",
+    "is_history",
+    "looked_at",
     "open_history",
     "put_aside",
     "require_usable",
@@ -113,13 +115,23 @@ def _second() -> Iterator[str]:
     yield "CREATE INDEX events_by_key ON events (pack, key, what)"
 
 
-_VERSIONS = (_first, _second)
+def _third() -> Iterator[str]:
+    """Version 3: the lives of batteries, by board and part, as JSON."""
+    yield (
+        "CREATE TABLE life (board TEXT NOT NULL, part TEXT NOT NULL, data TEXT NOT NULL, "
+        "PRIMARY KEY (board, part)) WITHOUT ROWID"
+    )
+
+
+_VERSIONS = (_first, _second, _third)
 """What makes each version of the one before it. A published one never changes."""
 VERSION = len(_VERSIONS)
 _TABLES = {
-    *("packs", "minutes", "hours", "counters", "totals", "unmerged"),
-    *("events", "runs"),
+    **dict.fromkeys(("packs", "minutes", "hours", "counters", "totals", "unmerged"), 1),
+    **dict.fromkeys(("events", "runs"), 1),
+    "life": 3,
 }
+"""Each table, and the version that it came with."""
 
 
 def open_history(path: Path, *, version: int = VERSION) -> sqlite3.Connection:
@@ -194,9 +206,10 @@ def _prepare(found: sqlite3.Connection, path: Path, version: int) -> None:
             found.execute(f"PRAGMA user_version = {version}")
             found.execute(f"PRAGMA application_id = {APPLICATION}")
     names = {name for (name,) in found.execute("SELECT name FROM sqlite_master")}
-    if missing := _TABLES - names:
+    tables = {name for name, since in _TABLES.items() if since <= max(there, version)}
+    if missing := tables - names:
         raise DamagedHistory(f"{path} lacks its table {min(missing)}.")
-    for table in _TABLES:
+    for table in tables:
         found.execute(f"SELECT 1 FROM {table} LIMIT 1")
 
 
@@ -220,6 +233,29 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def is_history(path: Path) -> bool:
+    """Whether a file is the store of a service."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(72)
+    except OSError:
+        return False
+    return start.startswith(b"SQLite format 3\0") and start[68:72] == APPLICATION.to_bytes(4, "big")
+
+
+@contextmanager
+def looked_at(path: Path) -> Iterator[sqlite3.Connection]:
+    """The store, only to be read, as it is: of any version. Raises `HistoryError`."""
+    try:
+        found = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_WAIT)
+        try:
+            yield found
+        finally:
+            found.close()
+    except sqlite3.Error as error:
+        raise HistoryError(f"{path} cannot be read: {error}.") from error
 
 
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

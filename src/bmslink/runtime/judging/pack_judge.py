@@ -8,15 +8,18 @@ person approved that (`runtime.acting`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
+from bmslink.analysis import LifeFacts
 from bmslink.board import Board
 from bmslink.control.audit import Audit, Budget
 from bmslink.control.backtest.playback import ALL
 from bmslink.control.check import Finding
 from bmslink.control.decide.decision import Decision
+from bmslink.control.decide.lasting.life_measures import measures_of
 from bmslink.control.decide.policy import Mode, PolicySet
 from bmslink.errors import GateError, TargetError
 from bmslink.model import Identity, Reading
@@ -43,6 +46,8 @@ __all__ = ["PackJudge"]
 
 _ALARMS = ("trip", "latch")
 _LASTING = ("tripped", "latched")
+_LIFE_EVERY = 600.0
+"""s between two looks at what is known of the battery's life."""
 _PATIENCE = 3.0
 """How long an on waits for a link that is being opened, s."""
 
@@ -79,6 +84,9 @@ class PackJudge:
         file = plan.policies
         self.policies: PackPolicies | None = None
         """At work; `None` for a pack without a policy file."""
+        self.life: Callable[[], LifeFacts | None] = lambda: None
+        """What is known of the battery's life."""
+        self._life_at = -math.inf
         self._beside: PackPolicies | None = None
         """The changed file, in shadow beside the one that was approved."""
         self.acting = ActingSide(
@@ -245,6 +253,9 @@ class PackJudge:
     def hear(self, reading: Reading | None, now: float) -> None:
         """A reading of the board that is meant; `None`: there is none, and time passes."""
         policies = self.policies
+        if policies is not None and now >= self._life_at:
+            self._life_at = now + _LIFE_EVERY
+            policies.engine.know_life(measures_of(self.life()))
         if policies is None:
             if self.acting.actor is not None:
                 self.acting.hear(nothing_known(now), reading, now)

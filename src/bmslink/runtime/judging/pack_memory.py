@@ -30,6 +30,7 @@ __all__ = [
     "PackDisk",
     "PackMemory",
     "Seat",
+    "board_name",
     "cut_off_text",
     "default_folder",
     "who_answers",
@@ -68,6 +69,14 @@ async def cut_off_text(board: Board, identity: Identity) -> str:
         return await asyncio.to_thread(open_change, board, identity) or ""
     except BmsError as error:
         return str(error)
+
+
+def board_name(identity: Identity, target: str) -> str:
+    """What is kept of a board is kept under this name: it has its serial number in it, and where
+    it has none its place (`target`)."""
+    known = fingerprint(identity)
+    which = known.serial_number if known.certain else target
+    return f"{identity.protocol} {identity.vendor} {which}"
 
 
 def default_folder() -> StateFolder:
@@ -149,8 +158,7 @@ class PackMemory:
         """What the policies knew of this board; from now on it is saved as its state, and never
         before it was read. The disk is read in a thread."""
         known = fingerprint(identity)
-        which = known.serial_number if known.certain else self._plan.target
-        name, self._name = f"policies {identity.protocol} {identity.vendor} {which}", ""
+        name, self._name = f"policies {board_name(identity, self._plan.target)}", ""
         found = await self._load(name)
         self._name, self._loaded, self._saved_at = name, found, None
         if found is None:

@@ -15,6 +15,7 @@ from bmslink.events import PackEvent
 from bmslink.model import Reading
 from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.feed import Feed, FeedItem, Subscription
+from bmslink.runtime.life.keeper import LifeKeeper
 from bmslink.runtime.watching.energy import EnergyTotals, longest_step
 from bmslink.runtime.watching.watch import PackWatch
 from bmslink.runtime.watching.wording import Settings
@@ -46,6 +47,8 @@ class Watcher:
         self._settings = settings
         self._watches: dict[str, PackWatch] = {}
         self._replaced: set[str] = set()
+        self.lives = LifeKeeper()
+        """The lives of the batteries, fed after the counter of charge and energy."""
 
     def watch(self, name: str) -> PackWatch:
         """What is known of a pack; its counters survive a reload."""
@@ -92,7 +95,11 @@ class Watcher:
         if isinstance(data, Reading):
             if item.pack in self._replaced:  # another board's current is not this pack's
                 return ()
-            return watch.heard(data, item.clock, data.time or item.time)
+            events = [*watch.heard(data, item.clock, data.time or item.time)]
+            with contained(partial(_mistaken, item.pack)):
+                totals = watch.meter.totals(item.clock, data.time or item.time)
+                self.lives.hear(item.pack, item.clock, data, totals)
+            return events
         if isinstance(data, Decision):
             return watch.decided(data, item.clock, item.time)
         if not isinstance(data, PackEvent):  # the limits of a bank

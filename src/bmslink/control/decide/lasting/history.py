@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from bmslink.control.decide.lasting.life_measures import LifeMeasures
 from bmslink.control.decide.policy import Battery
 from bmslink.control.decide.sample import HIGHEST_RATE, Quality, Sample
 from bmslink.model import Condition
@@ -72,6 +73,8 @@ class PackHistory:
         self.short_circuits: deque[float] = deque(maxlen=32)
         self.stopped = 0.0
         """1 during an emergency stop."""
+        self.life = LifeMeasures()
+        """What is known of the battery's life; nobody says it where nothing keeps it."""
         self.age = 0.0
         self.charge_blindness = 0.0
         """The age of the data, % of what is safe while it may charge."""
