@@ -202,7 +202,7 @@ def _polled(pack: ServedPack) -> bool:
 def _banks_now(service: Service) -> list[FeedItem]:
     """The limits of each bank, which a listener begins with too."""
     known = [bank.decision for bank in service.banks.banks.values()]
-    now = datetime.now(UTC)
+    now = utc_now()
     return [FeedItem("limits", "", now, each) for each in known if each is not None]
 
 
