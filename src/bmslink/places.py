@@ -20,7 +20,7 @@ from bmslink.errors import TargetError
 from bmslink.link.gatt import SeenDevice
 from bmslink.link.transport import Endpoint, parse_target, split_host
 
-__all__ = ["Located", "Place", "named_place", "place_of", "recorded_place", "where"]
+__all__ = ["Located", "Place", "is_loopback", "named_place", "place_of", "recorded_place", "where"]
 
 _KINDS = ("usb", "socket", "radio", "name", "net", "path", "other")
 """The surest first: the adapter's serial number, where it is plugged in, a Bluetooth address, …"""
@@ -81,6 +81,14 @@ def place_of(endpoint: Endpoint) -> str:
     place = endpoint.place if endpoint.scheme == "serial" else endpoint.place.lower()
     address = endpoint.integer("address", 1)  # the one that drivers ask by default
     return f"{endpoint.scheme}://{place}" + (f"?address={address}" if address != 1 else "")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs on this machine reach a port at this address."""
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def where(target: Endpoint | Located, *, ask: bool = True) -> Place:

@@ -27,7 +27,7 @@ from bmslink.runtime.acting.orphans import Orphans, orphans
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.clients.client_job import TellClient
 from bmslink.runtime.pack_task import ServedPack
-from bmslink.runtime.sessions.served import balance_wish
+from bmslink.runtime.sessions.served import do_balance
 from bmslink.service_forms import (
     AdjustmentForm,
     AdjustmentRequest,
@@ -276,17 +276,7 @@ class PackJobs:
     async def balance(self, tell: TellClient, wish: dict[str, Any]) -> Any:
         """Plan a balancing session, begin the one that was agreed to, cancel it, or take up one
         that was cut off. Raises `GateError` where it is refused."""
-        do, options, agreed = balance_wish(wish)
-        balance, who = self._pack.balance, actor_name()
-        if do == "plan":
-            return await balance.plan(options)
-        if do == "start":
-            return await balance.start(options, agreed, who)
-        if do == "cancel":
-            return balance.cancel(who)
-        if do in ("resume", "restore"):
-            return await balance.take_up(who, restore=do == "restore")
-        return await asyncio.to_thread(balance.status)
+        return await do_balance(self._pack.balance, wish, actor_name())
 
     def _told(self, outcome: Outcome, switch: Switch | None = None) -> Any:
         """Its form, after everybody who listens was told of it, and of which settings or switch;

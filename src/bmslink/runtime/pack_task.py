@@ -99,18 +99,19 @@ class ServedPack:
         self.drilling: Drill | None = None
         """A drill that has the board now."""
         memory = PackMemory(plan, disk, partial(self.tell, "trouble", alarm=True))
-        self._judge = PackJudge(plan, memory, disk, feed, self.tell, board, self.turns, sink)
-        self.known = KnownBoard(plan.name, board, memory, self._judge, self.tell, accept=accept)
+        self.judge = PackJudge(plan, memory, disk, feed, self.tell, board, self.turns, sink)
+        """Its policies at work."""
+        self.known = KnownBoard(plan.name, board, memory, self.judge, self.tell, accept=accept)
         """Which board it has."""
-        self._beginning = BetweenPolls(self._judge.begin_acting)
+        self._beginning = BetweenPolls(self.judge.begin_acting)
         self.balance = PackBalance(
-            plan, board, self.turns, self._judge, feed, self.tell,
+            plan, board, self.turns, self.judge, feed, self.tell,
             lambda: not self.known.other, journal=disk.journal,
         )  # fmt: skip
         """Its balancing session, if one runs."""
         self._slow = SlowSet(plan.slow_interval, plan.target)
         self._silent = 0
-        self._random = random.Random(plan.target)
+        self._spread = partial(random.Random(plan.target).uniform, 1, 1 + _SPREAD)
 
     @property
     def name(self) -> str:
@@ -141,12 +142,7 @@ class ServedPack:
     @property
     def decision(self) -> Decision | None:
         """What its policies decided last; `None` where it has none."""
-        return self._judge.decision
-
-    @property
-    def judge(self) -> PackJudge:
-        """Its policies at work."""
-        return self._judge
+        return self.judge.decision
 
     def status(self) -> dict[str, Any]:
         """How it is; without what it said, who it is, and what its policies decided."""
@@ -159,8 +155,8 @@ class ServedPack:
             "interval": self.plan.interval,
             "slow_interval": self.plan.slow_interval,
             "policies": None if file is None else {"path": file.path, "sha256": file.sha256},
-            "shadow": not self._judge.enforcing,
-            "acting": self._judge.acting_status(),
+            "shadow": not self.judge.enforcing,
+            "acting": self.judge.acting_status(),
             "doing": None if self.turns.doing is None else self.turns.doing.to_dict(),
             "open_change": self.known.open_change or None,
         }
@@ -210,8 +206,8 @@ class ServedPack:
         leave before anything that may wait: a question, the disk, a drill that ends, a switch that
         is being set by hand."""
         if wish.do != "stop":
-            return await self._judge.do(wish, who)
-        return await stop_all(self._judge, self.turns, lambda: self.drilling, wish, who)
+            return await self.judge.do(wish, who)
+        return await stop_all(self.judge, self.turns, lambda: self.drilling, wish, who)
 
     def _begin_off(self) -> None:
         """Something is to be switched off: a drill switches nothing on any more, and whoever has
@@ -224,11 +220,8 @@ class ServedPack:
 
     def _on_my_line(self) -> list[ServedPack]:
         """The other packs that share its line."""
-        return [
-            other
-            for other in self.neighbours()
-            if other is not self and other.place.same_line(self.place)
-        ]
+        mine, all_of_us = self.place, self.neighbours()
+        return [each for each in all_of_us if each is not self and each.place.same_line(mine)]
 
     @property
     def off_asked(self) -> asyncio.Event:
@@ -268,9 +261,6 @@ class ServedPack:
                 pause = _FIRST_PAUSE
             await asyncio.sleep(pause * self._spread())
             pause = min(2 * pause, _LONGEST_PAUSE)
-
-    def _spread(self) -> float:
-        return 1 + self._random.uniform(0, _SPREAD)
 
     async def _follow(self) -> None:
         self.known.met = False
@@ -371,7 +361,7 @@ class ServedPack:
         else:
             self._set("ok")
         self._feed.publish("reading", self.name, reading)
-        self._judge.hear(None if self.known.other else reading, now)
+        self.judge.hear(None if self.known.other else reading, now)
         self.looked(now)
 
     def miss(self, error: BmsError, now: float, *, lost: bool) -> None:
@@ -383,18 +373,18 @@ class ServedPack:
             self.turns.open.clear()
             self._slow.begin_anew()
         self._set("lost" if lost else "silent", str(error))
-        self._judge.hear(None, now)
+        self.judge.hear(None, now)
         self.looked(now)
 
     def beat(self, now: float, *, late: bool) -> None:
         """Time passes."""
         if late:
-            self._judge.hear(None, now)
+            self.judge.hear(None, now)
             self.looked(now)
 
     def _failed(self, error: BaseException | None) -> None:
         self.health.failures += 1
-        self._judge.withdraw(error)
+        self.judge.withdraw(error)
         self.turns.open.clear()
         _log.debug("The mistake with %s:", self.name, exc_info=error)
         self._set("failed", f"bmslink made a mistake ({cause_of(error)}): the pack starts anew.")
@@ -406,5 +396,4 @@ class ServedPack:
             return
         self.health.state, self.health.since = state, utc_now()
         fine = state in ("ok", "ended")
-        text = error or "It is read."
-        self.tell(state, text, alarm=not fine, key="state", over=fine, was=old)
+        self.tell(state, error or "It is read.", alarm=not fine, key="state", over=fine, was=old)

@@ -26,7 +26,6 @@ Everything wrong with the file is a `TargetError` that names the file and the li
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -40,7 +39,7 @@ from bmslink.control.files import load_policies, parse_policies
 from bmslink.errors import TargetError
 from bmslink.link.transport import Endpoint, parse_target, split_host
 from bmslink.packs import Interval, NamedPack, SlowInterval, config_files, find_pack, parse_packs
-from bmslink.places import Place, where
+from bmslink.places import Place, is_loopback, where
 from bmslink.runtime.acting.limit_sinks import CommandSink
 from bmslink.runtime.banks.alike import carriers
 from bmslink.runtime.service_sections import load_sections, section_remarks
@@ -52,7 +51,6 @@ __all__ = [
     "PolicyFile",
     "ServiceOptions",
     "ServicePlan",
-    "is_loopback",
     "load_plan",
     "service_path",
 ]
@@ -185,14 +183,6 @@ class _Service(msgspec.Struct, forbid_unknown_fields=True):
     interval: Interval = INTERVAL
     slow_interval: SlowInterval = SLOW_INTERVAL
     policies: str | None = None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only programs on this machine reach a port at this address."""
-    try:
-        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def service_path() -> Path:

@@ -19,7 +19,7 @@ import msgspec
 
 from bmslink.control.banks.member import DIRECTIONS, Direction, Member
 
-__all__ = ["Anchor", "PackShare", "ShareBook"]
+__all__ = ["PackShare", "ShareBook", "SteadyState"]
 
 _UNSURE = {"capacity": 1.3, "resistance": 1.15}
 """The factor by which a conductance may be off: packs of one make differ by about that much in
@@ -61,7 +61,7 @@ class PackShare(msgspec.Struct, frozen=True):
         return {**numbers, "source": self.source}
 
 
-class Anchor(msgspec.Struct, frozen=True):
+class SteadyState(msgspec.Struct, frozen=True):
     """All currents when they were last steady, A, charging positive."""
 
     time: float
@@ -95,7 +95,7 @@ class ShareBook:
             source = "resistance" if each.name in resistance else "capacity"
             ohms = resistance.get(each.name, typical / each.capacity)
             self._known[each.name] = _Known(1 / ohms, _UNSURE[source], source)
-        self.anchor: Anchor | None = None
+        self.anchor: SteadyState | None = None
         self._shares: dict[tuple[tuple[str, ...], tuple[str, ...]], Mapping[str, PackShare]] = {}
         """What was worked out, until something is learned."""
         self._over: dict[tuple[str, Direction], tuple[float, float]] = {}
@@ -115,7 +115,7 @@ class ShareBook:
                 recent.append((heard, current))
         if all(each.fresh(now) and self._steady(each, now) for each in members):
             currents = {each.name: _mean(self._known[each.name].recent) for each in members}
-            found = Anchor(now, currents, sum(currents.values()))
+            found = SteadyState(now, currents, sum(currents.values()))
             if self.anchor is not None:
                 self._learn(members, self.anchor, found)
             self.anchor = found
@@ -127,7 +127,7 @@ class ShareBook:
         currents = [current for _, current in last]
         return max(currents) - min(currents) <= max(_STEADY, _STEADY_SHARE * member.capacity)
 
-    def _learn(self, members: Sequence[Member], before: Anchor, after: Anchor) -> None:
+    def _learn(self, members: Sequence[Member], before: SteadyState, after: SteadyState) -> None:
         step = after.total - before.total
         least = max(_STEP, _STEP_SHARE * sum(each.capacity for each in members))
         if abs(step) < least or after.time - before.time > _DRIFT:
@@ -244,7 +244,7 @@ class ShareBook:
 
     @staticmethod
     def _from(
-        anchor: Anchor, name: str, direction: Direction, allowed: float, share: PackShare
+        anchor: SteadyState, name: str, direction: Direction, allowed: float, share: PackShare
     ) -> float:
         """Along the line through the anchor, with the slope that is worse."""
         sign = DIRECTIONS[direction]
@@ -260,7 +260,7 @@ class ShareBook:
 
     @staticmethod
     def _holds(
-        anchor: Anchor, direction: Direction, blocked: Mapping[Direction, Collection[str]]
+        anchor: SteadyState, direction: Direction, blocked: Mapping[Direction, Collection[str]]
     ) -> bool:
         """Whether an anchor is of the network that conducts in this direction: where packs conduct
         one way only, what flowed the other way was another one."""

@@ -8,7 +8,7 @@ from bmslink.control.sessions.balancer import Balancer
 from bmslink.control.sessions.moment import CellsNow
 from bmslink.settings.chemistry import Chemistry
 
-__all__ = ["Estimate", "Span", "estimate"]
+__all__ = ["BalanceEstimate", "Span", "estimate"]
 
 Span = tuple[float, float, float]
 """At least, likely, at most."""
@@ -20,7 +20,7 @@ _UNSEEN: Span = (0.2, 1.5, 5.0)
 installers find in packs that were never balanced at the top."""
 
 
-class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+class BalanceEstimate(msgspec.Struct, frozen=True, kw_only=True):
     """Charge in Ah, times in h; each at least, likely, at most; `None`: nobody can know."""
 
     seen: bool
@@ -42,7 +42,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
 def estimate(
     now: CellsNow, kind: Chemistry, balancer: Balancer, *, start: float, amps: float
-) -> Estimate:
+) -> BalanceEstimate:
     """By the chemistry's curve. `amps`: the charge current until the top is near."""
     seen = now.high >= start - 0.02
     share = kind.soc_at(min(now.high, kind.full_voltage)) - kind.soc_at(now.low)
@@ -65,7 +65,7 @@ def estimate(
             first + moved[1] / likely / duty,
             2 * first + moved[2] / works[0] / duty,
         )
-    return Estimate(
+    return BalanceEstimate(
         seen=seen, charge=charge, amps=works, duty=duty, to_top=to_top, hours=hours,
         basis=_basis(seen=seen, balancer=balancer),
     )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from bmslink.control.sessions.balancer import Balancer
-from bmslink.control.sessions.estimate import Estimate, estimate
+from bmslink.control.sessions.estimate import BalanceEstimate, estimate
 from bmslink.control.sessions.moment import CellsNow
 from bmslink.control.sessions.numbers import SessionNumbers
 from bmslink.control.sessions.options import SessionOptions
@@ -66,7 +66,7 @@ class SessionPlan(msgspec.Struct, frozen=True, kw_only=True):
     switch_on: bool
     """The balancer is switched on first."""
     numbers: SessionNumbers
-    estimate: Estimate
+    estimate: BalanceEstimate
 
     @property
     def rest_current(self) -> float:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from bmslink.errors import BmsError
 from bmslink.link.transport import split_host
+from bmslink.places import is_loopback
 from bmslink.registry import SYSTEM_FOLDER, Announcement, runtime_folder
 from bmslink.runtime.api.access.tokens import Access, ensure_token
 from bmslink.runtime.api.sockets import local_socket, tcp_socket
 from bmslink.runtime.feed import FeedItem, PackEvent
 from bmslink.runtime.service import Service
-from bmslink.runtime.service_file import ServiceOptions, is_loopback
+from bmslink.runtime.service_file import ServiceOptions
 from bmslink.runtime.unit import CREDENTIAL
 from bmslink.storage.credentials import credential
 

@@ -35,7 +35,7 @@ from bmslink.runtime.watching.conditions import Teller
 from bmslink.storage.journal import Journal, acting_for
 from bmslink.storage.state import DamagedState
 
-__all__ = ["PackBalance", "ServedHost", "balance_wish"]
+__all__ = ["PackBalance", "ServedHost", "do_balance"]
 
 _STEP = 5.0
 """s between two steps of a session, where the pack is read more often."""
@@ -361,7 +361,22 @@ class PackBalance:
             await asyncio.gather(self._task, return_exceptions=True)
 
 
-def balance_wish(values: dict[str, Any]) -> tuple[str, SessionOptions, str]:
+async def do_balance(balance: PackBalance, wish: dict[str, Any], who: str) -> Any:
+    """Plan a session, begin the one that was agreed to, cancel it, or take up one that was cut off.
+    Raises `GateError` where it is refused."""
+    do, options, agreed = _balance_wish(wish)
+    if do == "plan":
+        return await balance.plan(options)
+    if do == "start":
+        return await balance.start(options, agreed, who)
+    if do == "cancel":
+        return balance.cancel(who)
+    if do in ("resume", "restore"):
+        return await balance.take_up(who, restore=do == "restore")
+    return await asyncio.to_thread(balance.status)
+
+
+def _balance_wish(values: dict[str, Any]) -> tuple[str, SessionOptions, str]:
     """What a client wants: the word, the options, what it agreed to. Raises `UsageError`."""
     do = str(values.get("do") or "plan")
     if do not in ("plan", "start", "cancel", "resume", "restore", "status"):
