@@ -146,6 +146,7 @@ FAILED = {
     "no such capture": ("decode", "/nowhere/file"),
     "no service": ("service", "stop"),
     "no service, history": ("history", "van"),
+    "no service, life": ("life", "van"),
     "no service, events": ("events",),
 }
 
