@@ -301,16 +301,18 @@ class _Program:
         request = act.ask
         actor = self.side.actor
         if request is not None and actor is not None:
+            remarks = actor.ask(request, now)
+            refused = any(remark.what == "refused" for remark in remarks)
             if isinstance(request, PersonOff):
                 bench.person.add(request.actuator)
             elif isinstance(request, PersonOn):
-                bench.person.discard(request.actuator)
-                bench.allowed[request.actuator] = now + 15.0
+                if not refused:
+                    bench.person.discard(request.actuator)
+                    bench.allowed[request.actuator] = now + 15.0
             elif isinstance(request, EmergencyStop):
                 bench.stop = True
             elif isinstance(request, ResetStop):
                 bench.stop = False
-            actor.ask(request, now)
         for _ in range(act.polls):
             await self._poll(act.every)
 

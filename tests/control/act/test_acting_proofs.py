@@ -140,6 +140,18 @@ Deaths.TestCase.settings = settings(
 TestDeaths = Deaths.TestCase
 
 
+def test_an_on_that_was_refused_changes_nothing_of_what_a_person_wanted() -> None:
+    """A reset that died left the stop: the on after it is refused, and the off before it lasts."""
+    history = Deaths()
+    history.begin("jk02")
+    for asked, dies_in in ((0, 0), (2, 65), (3, 4)):
+        history.person(dies_in, asked)
+    history.violation(88, Demand.OPEN_NOW)
+    history.person(79, 1)
+    assert history.bench.person == {"charge"}
+    history.teardown()
+
+
 def test_every_scenario_is_of_acts() -> None:
     for protocol in crash_acting.DIALECTS:
         for name in crash_acting.possible(protocol):
