@@ -19,6 +19,8 @@ __all__ = ["credential", "read_pin", "read_secret", "require_private"]
 
 _LONGEST_PIN_FILE = 1024
 _OTHERS = stat.S_IRWXO | stat.S_IWGRP
+_CONTAINER = Path("/run/secrets")
+"""Where container engines put secrets: readable by all (0444), in a container of its own."""
 
 
 def credential(name: str) -> Path | None:
@@ -33,9 +35,11 @@ def credential(name: str) -> Path | None:
 def require_private(path: Path, secret: str) -> None:
     """Refuse a file with a `secret` that others on this machine may read or change: `TargetError`,
     with the command that mends it. `OSError` where there is no such file. A pipe or a terminal is
-    no file, and Windows has other rights.
+    no file, and Windows has other rights. What a container engine hands over may be read by all.
     """
     mode = path.stat().st_mode
+    if path.resolve().is_relative_to(_CONTAINER):
+        mode &= ~stat.S_IROTH
     if os.name == "posix" and stat.S_ISREG(mode) and mode & _OTHERS:
         everybody = mode & stat.S_IRWXO
         who, what = ("Everybody", "read") if everybody else ("The group", "change")
