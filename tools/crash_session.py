@@ -129,6 +129,7 @@ class _Bench:
             return True, loop.callbacks
         finally:
             asyncio.set_event_loop(None)
+            loop.close()
 
     def second(self, *, restore: bool) -> bool:
         """The next program, if there is anything for it to do; whether there was."""

@@ -89,7 +89,7 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again():
         window.type("\x1a")
         pid, status = os.waitpid(window.process.pid, os.WUNTRACED)
         assert pid and os.WIFSTOPPED(status)
-        window.pump(0.5)
+        window.wait(lambda text: LEAVE in window.raw)
         assert restored(window)
         window.process.send_signal(signal.SIGCONT)
         window.wait(lambda text: window.raw.rindex(ENTER) > window.raw.rindex(LEAVE))

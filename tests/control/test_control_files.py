@@ -166,7 +166,7 @@ rate = { trip = "0.1 C", release = "0.05 C" }
     assert policies.policy("cell_overvoltage.warn") is rows["cell_overvoltage_warning"]
     changed = policies.changing("cell_overvoltage.warn", trip=3.61)
     assert changed.policies["cell_overvoltage_warning"].trip == 3.61
-    assert len(policies.records) == 35
+    assert len(policies.records) == 39
 
 
 @pytest.mark.parametrize("chemistry", THRESHOLDS)

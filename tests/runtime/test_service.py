@@ -487,7 +487,7 @@ async def test_a_damaged_state_is_said_and_put_aside(tmp_path: Path) -> None:
             await asyncio.sleep(20)
             assert permitted(bench, "a")
         files = [*(tmp_path / "state" / "packs").glob("*.json")]
-        assert len(files) == 2
+        assert len(files) == 3, "what policies know, the board, and what lasts"
         for path in files:
             path.write_bytes(path.read_bytes()[:-20])
     assert bench.what("a").count("trouble") >= 1

@@ -72,7 +72,7 @@ class SessionHost(Protocol):
     def withdraw(self) -> None:
         """Say no limit of the session any more."""
 
-    def tell(self, what: str, text: str, *, alarm: bool = False) -> None:
+    def news(self, what: str, text: str, *, alarm: bool = False) -> None:
         """Publish news."""
 
 
@@ -200,7 +200,7 @@ class DirectHost:
         """Limits end with their ttl."""
         self._sinks.end()
 
-    def tell(self, what: str, text: str, *, alarm: bool = False) -> None:
+    def news(self, what: str, text: str, *, alarm: bool = False) -> None:
         """To whoever began it."""
         self._tell(what, text, alarm)
 

@@ -202,7 +202,7 @@ class ServedHost:
         self._judge.acting.sinks.narrow(None, 0.0)
         self._stop_sinks()
 
-    def tell(self, what: str, text: str, *, alarm: bool = False) -> None:
+    def news(self, what: str, text: str, *, alarm: bool = False) -> None:
         """An event of the pack."""
         self._tell("balance", text, alarm=alarm, change=what, who=self._who)
 

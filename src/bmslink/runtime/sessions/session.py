@@ -313,7 +313,7 @@ class BalanceSession:
             await asyncio.to_thread(self._store.save, kept.with_(saved=time.time()))
         outcome = await self._host.switch(on)
         fine = outcome.result in ("done", "nothing")
-        self._host.tell("balancer", f"Balancing {'on' if on else 'off'}: {outcome.sentence}")
+        self._host.news("balancer", f"Balancing {'on' if on else 'off'}: {outcome.sentence}")
         permit = switched(kept.state.permit, kept.state.time, on=on, confirmed=on if fine else None)
         self.kept = kept.with_(writes=kept.writes + 1, state=kept.state.with_permit(permit))
         await self._save()
@@ -322,7 +322,7 @@ class BalanceSession:
         phase = kept.state.phase
         if phase is not self._phase:
             self._phase, self._saved_at = phase, -_SAVED_EVERY
-            self._host.tell(phase.value, f"Balancing session: {kept.state.why or phase.value}.")
+            self._host.news(phase.value, f"Balancing session: {kept.state.why or phase.value}.")
 
     async def _save_sometimes(self) -> None:
         if asyncio.get_running_loop().time() - self._saved_at >= _SAVED_EVERY:
@@ -355,7 +355,7 @@ class BalanceSession:
         with suppress(JournalError):
             await self._note("end", result=end.name, text=end.text, restored=back.restored)
         await asyncio.to_thread(self._store.end, kept, report.to_dict())
-        self._host.tell("ended", f"Balancing session: {end.text}", alarm=not end.done)
+        self._host.news("ended", f"Balancing session: {end.text}", alarm=not end.done)
         return report
 
     async def _set_back_patiently(self, kept: KeptSession) -> SetBack:
@@ -373,7 +373,7 @@ class BalanceSession:
                 over = ours and (loop.time() >= until or not silent)
                 text = what_remains(kept, word_of(kept), error)
                 if not told or over:
-                    self._host.tell("restore", text, alarm=True)
+                    self._host.news("restore", text, alarm=True)
                     told = True
                 if over or tries >= _MOST_TRIES:
                     raise RestoreError(text) from error

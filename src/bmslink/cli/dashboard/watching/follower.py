@@ -120,7 +120,7 @@ class PackFollower:
     async def by_a_run(self) -> Board | None:
         """A board through which a `control run` is asked, where one has the line; it is not open
         here."""
-        if not may_run():
+        if not await may_run():
             return None
         from bmslink.runtime.acting.mailbox import run_at
 
