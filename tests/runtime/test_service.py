@@ -479,6 +479,25 @@ async def test_a_restart_raises_no_limit_sooner_than_no_restart(tmp_path: Path) 
     assert all(each.since for each in over if each.key in opened), "an end says since when"
 
 
+async def test_that_cells_are_not_balanced_is_no_alarm_and_a_trip_is_one() -> None:
+    bench = Bench(plan_of("a", "jk02", policies=POLICIES))
+    device = bench.plugs["a"].insert("jk02", load="idle")
+    async with bench.running():
+        await asyncio.sleep(120)
+        ordinary = [each for each in bench.told if each.what == "policy"]
+        loud = {each.data["policy"] for each in ordinary if each.severity != "info"}
+        assert loud == {"silent_probe"} < {each.data["policy"] for each in ordinary}
+        bench.told.clear()
+        device.pack.set_temperature("cell_1", 58.0)
+        await asyncio.sleep(60)
+        warned = {str(each.severity) for each in bench.told if each.what == "policy" and each.open}
+        device.pack.set_temperature("cell_1", 85.0)
+        await asyncio.sleep(60)
+        worse = {str(each.severity) for each in bench.told if each.what == "policy" and each.open}
+    assert "warning" in warned
+    assert {"alarm", "critical"} <= worse
+
+
 async def test_a_damaged_state_is_said_and_put_aside(tmp_path: Path) -> None:
     for _ in range(2):
         bench = Bench(plan_of("a", policies=POLICIES))

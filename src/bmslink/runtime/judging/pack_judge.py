@@ -36,7 +36,12 @@ from bmslink.runtime.judging.pack_memory import (
     PackDisk,
     PackMemory,
 )
-from bmslink.runtime.judging.pack_policies import PackPolicies, PolicyListener, goes_on
+from bmslink.runtime.judging.pack_policies import (
+    PackPolicies,
+    PolicyListener,
+    event_severity,
+    goes_on,
+)
 from bmslink.runtime.pack_turns import PackTurns
 from bmslink.runtime.service_file import PackPlan
 from bmslink.runtime.watching.conditions import Teller
@@ -312,10 +317,12 @@ class PackJudge:
             self._lasting.add(policy)
         elif over:
             self._lasting.discard(policy)
+        known = None if self.policies is None or not lasting else self.policies.policies
         self._tell(
             "policy",
             f"{policy}: {text}",
             alarm=lasting,
+            severity=None if known is None else event_severity(known, policy),
             key=f"policy/{policy}" if lasting or over else "",
             over=over,
             policy=policy,

@@ -14,7 +14,8 @@ from bmslink.control.check import Finding, Level, check_pack
 from bmslink.control.decide.compile import CompiledPolicies
 from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.engine import Engine
-from bmslink.control.decide.policy import Action, Mode, PolicySet
+from bmslink.control.decide.policy import Action, Mode, PolicySet, Severity
+from bmslink.events import EventSeverity
 from bmslink.model import Reading
 from bmslink.storage.journal import JournalError
 
@@ -153,6 +154,24 @@ def _restricts(policies: PolicySet, name: str) -> bool:
     """Whether a policy is about more than balancing."""
     policy = policies.policies.get(name)
     return policy is None or policy.acts != (Action.BALANCE,)
+
+
+def event_severity(policies: PolicySet, name: str) -> EventSeverity:
+    """How soon somebody should look at a policy that has tripped, by what it may do. That cells are
+    not balanced now is ordinary life."""
+    policy = policies.policies.get(name)
+    if policy is None:
+        return EventSeverity.ALARM
+    return _SEVERITIES[policy.severity] if _restricts(policies, name) else EventSeverity.INFO
+
+
+_SEVERITIES = {
+    Severity.NOTICE: EventSeverity.INFO,
+    Severity.WARN: EventSeverity.WARNING,
+    Severity.DERATE: EventSeverity.WARNING,
+    Severity.TRIP: EventSeverity.ALARM,
+    Severity.EMERGENCY: EventSeverity.CRITICAL,
+}
 
 
 def trips_in(decision: Decision, policies: PolicySet) -> int:

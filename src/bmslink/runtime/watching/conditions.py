@@ -32,13 +32,16 @@ class Teller:
         alarm: bool = False,
         key: str = "",
         over: bool = False,
+        severity: EventSeverity | None = None,
         **data: Any,
     ) -> None:
-        """Something happened; with a `key`, a condition begins or is over. `data`: plain values."""
+        """Something happened; with a `key`, a condition begins or is over. `severity`: where
+        `alarm` does not say it. `data`: plain values."""
         loud = alarm and what != "policy"
         line = f"{self._pack}: {text}" if self._pack else text
         (_log.warning if loud else _log.info)("%s", line)
-        severity = _severity_of(what, data, alarm=alarm)
+        if severity is None:
+            severity = _severity_of(what, data, alarm=alarm)
         event = self._feed.lasting.of(self._pack).event(
             what, text, severity, key=key, over=over, time=self._feed.now(), data=data
         )
