@@ -77,7 +77,7 @@ test-newest:  ## the newest Python, with the newest release of everything
 define matrix
 	uv venv --quiet --clear --python $(2) $(1)
 	uv pip install --quiet --python $(1) --resolution $(3) --group dev
-	uv pip install --quiet --python $(1) --resolution $(3) --group dev --no-build-isolation --editable '.[modbus,bumble,service,alerts,parquet]'
+	uv pip install --quiet --python $(1) --resolution $(3) --group dev --no-build-isolation --editable '.[modbus,bumble,service,alerts,parquet,report,plot]'
 	uv pip list --python $(1)
 	$(1)/bin/ruff check .
 	$(1)/bin/mypy --cache-dir $(1)/.mypy_cache

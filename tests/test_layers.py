@@ -70,6 +70,7 @@ ORDER = (
     "control",
     "outputs",
     "runtime",
+    "reports",
     "cli",
     "__init__",
     "__main__",
