@@ -54,6 +54,7 @@ class LineFacts:
     """What passed on the line while the doctor looked."""
 
     requests: int = 0
+    """While it was read, again and again."""
     timeouts: int = 0
     turnaround: float | None = None
     """s."""
@@ -80,8 +81,8 @@ class LineFacts:
     """s."""
     masters: str = ""
     """What those bytes are, in words."""
-    slept: bool = False
-    """The first request got no answer, and all later ones did."""
+    woken: int = 0
+    """How many requests at the beginning got no answer before one did."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -114,6 +115,8 @@ class PackFacts:
     open_change: str = ""
     verification: Verification | None = None
     orphans: tuple[Mapping[str, Any], ...] = ()
+    switches: Mapping[str, bool | None] = field(default_factory=dict)
+    """How the board shows its switches, where it was asked for them."""
     life: Mapping[str, Any] | None = None
     """What the service knows of the battery's life, as `bmslink life --json`."""
     mates: Mapping[str, Mapping[str, Value | None]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What the doctor says: findings, and what was looked at and found right or not looked at at all."""
+"""What the doctor says: findings, and what is right, or could not be looked at."""
 
 from __future__ import annotations
 

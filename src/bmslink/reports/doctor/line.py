@@ -48,11 +48,15 @@ def read_line(facts: LineFacts, protocol: str, pieces: Sequence[Piece], *, strea
     driver = load_driver(protocol)
     exchanges = exchanges_of(pieces)
     facts.asked = len(exchanges)
+    answered = [bool(came) for _, came in exchanges]
+    facts.woken = answered.index(True) if True in answered else 0
+    if driver.yields:  # it listens before it asks, and what it did not hear is no lost answer
+        facts.requests, facts.timeouts = len(answered), answered[facts.woken :].count(False)
     before = b""
-    for asked, came in exchanges:
-        if came.startswith(asked):
-            facts.echoes += 1
-            came = came[len(asked) :]
+    for asked, heard in exchanges:
+        echoed = heard.startswith(asked)
+        facts.echoes += echoed
+        came = heard[len(asked) :] if echoed else heard
         if not came:
             continue
         framer = driver.make_framer()

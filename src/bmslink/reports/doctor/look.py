@@ -9,6 +9,7 @@ import asyncio
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -129,9 +130,7 @@ async def _ask(facts: PackFacts, board: Board, tell: Tell, *, quick: bool) -> No
         facts.streams = board.driver.streams
         facts.line = LineFacts(patience=board.link.timing.timeout)
     facts.identity = await _try(facts, "identity", board.inspect())
-    if facts.line is not None:
-        timeouts = board.link.counters.timeouts
-        facts.line.slept = bool(timeouts) and facts.identity is not None
+    begun = None if facts.line is None else replace(board.link.counters)
     readings = []
     for _ in range(2 if quick else _READINGS):
         reading = await _try(facts, "reading", board.read())
@@ -141,8 +140,11 @@ async def _ask(facts: PackFacts, board: Board, tell: Tell, *, quick: bool) -> No
             break
         await asyncio.sleep(_APART)
     facts.readings = tuple(readings)
-    if facts.line is not None:
-        facts.line.slept &= board.link.counters.timeouts == timeouts
+    if facts.line is not None and begun is not None:
+        now = board.link.counters
+        facts.line.requests = now.requests - begun.requests
+        facts.line.timeouts = now.timeouts - begun.timeouts
+        facts.line.turnaround = now.turnaround
     if not facts.answers:
         raise LinkTimeout(facts.missing.get("identity", "It does not answer."), facts.heard)
     if readings:
@@ -155,10 +157,6 @@ async def _ask(facts: PackFacts, board: Board, tell: Tell, *, quick: bool) -> No
         facts.identity = board.known if board.known is not None else facts.identity
         _cells(facts)
     await _clock(facts, board)
-    if facts.line is not None:
-        counters = board.link.counters
-        facts.line.requests, facts.line.timeouts = counters.requests, counters.timeouts
-        facts.line.turnaround = counters.turnaround
 
 
 def _cells(facts: PackFacts) -> None:
@@ -218,6 +216,7 @@ async def _beside(facts: PackFacts, board: Board, tell: Tell, *, quick: bool) ->
         told = await _try(facts, "orphans", orphans(board, journal))
         if told is not None:
             facts.orphans = tuple(row.to_dict() for row in told.rows)
+            facts.switches = dict(told.states)
     else:
         facts.missing["orphans"] = "not looked for"
     if isinstance(board, ServedBoard):

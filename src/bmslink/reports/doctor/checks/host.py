@@ -103,14 +103,14 @@ def service(host: HostFacts) -> Judgement | None:
                     command="sudo systemctl restart bmslink",
                 )
             )
-    for path in host.stale:
-        findings.append(
-            DoctorFinding(
-                severity=EventSeverity.INFO,
-                what=f"A service ended without taking its entry along: {path}.",
-                fix="Nothing has to be done: the entry is passed over, and the next one replaces it.",
-            )
+    findings += [
+        DoctorFinding(
+            severity=EventSeverity.INFO,
+            what=f"A service ended without taking its entry along: {path}.",
+            fix="Nothing has to be done: the next service replaces it.",
         )
+        for path in host.stale
+    ]
     told = ", ".join(f"process {s.get('pid')}, bmslink {s.get('version')}" for s in host.services)
     return found(*findings, right=f"runs: {told}" if told else "no service runs")
 

@@ -194,8 +194,8 @@ def answer(facts: PackFacts) -> Judgement | None:
         )
         if told or isinstance(error, PortBusy):
             return unknown("the link could not be opened")
-        return found(DoctorFinding(severity=EventSeverity.ALARM, what=str(error),
-                                   fix="Mend the link first; then run the doctor again."))  # fmt: skip
+        fix = "Mend the link first; then run the doctor again."
+        return found(DoctorFinding(severity=EventSeverity.ALARM, what=str(error), fix=fix))
     if facts.found:
         return found(
             DoctorFinding(
@@ -221,8 +221,7 @@ _HEARD = {
     ),
     "silence": (
         "nothing comes back",
-        "The board sleeps (charge or press its button), RX and TX or A and B are swapped, or the "
-        "plug is not the one for data.",
+        "The board sleeps (charge it, or press its button), or RX and TX, or A and B, are swapped.",
     ),
 }
 

@@ -43,7 +43,7 @@ def rules(facts: PackFacts) -> Judgement | None:
                 what=odd,
                 fix="Read again; if it stays, check the line first.",
                 command=_show(facts),
-            )  # fmt: skip
+            )
         )
     cells = cells_in_series(facts.identity, facts.reading)
     kind = facts.cells.chemistry
@@ -133,7 +133,8 @@ def _soon(margin: Margin, cells: int) -> float:
 
 def _near(facts: PackFacts, margin: Margin) -> DoctorFinding:
     now = margin.room <= 0
-    text = f"{margin.key} is {margin.limit:g} {margin.unit}, and {margin.what} {margin.value:g} {margin.unit}"
+    unit = margin.unit
+    text = f"{margin.key} is {margin.limit:g} {unit}, and {margin.what} {margin.value:g} {unit}"
     if now and margin.matters:
         severity, end = EventSeverity.ALARM, ": it trips."
     elif now:
@@ -174,7 +175,7 @@ def changed(facts: PackFacts) -> Judgement | None:
             ),
             command=f"bmslink config {'resume' if resume else 'verify'} {facts.word}",
             facts={"keys": [each.key for each in verification.differences]},
-        )  # fmt: skip
+        )
     )
 
 

@@ -15,7 +15,9 @@ _LOST = 0.05
 _LATE = 0.5
 """Of the time that an answer may take, used on the mean."""
 _MOST_NOISE = 8
-"""Bytes that belong to no frame, in a whole look: an adapter that was opened gives one or two."""
+"""Bytes that belong to no frame in a whole look: an adapter that is opened gives one or two."""
+_FILLING = 2
+"""The same for each frame: JK's boards put a zero between a record and its acknowledgement."""
 
 
 def _line(facts: PackFacts) -> LineFacts | Judgement | None:
@@ -45,7 +47,9 @@ def damage(facts: PackFacts) -> Judgement | None:
                 facts={"frames": total, "bad_frames": line.bad_frames},
             )
         )
-    elif line.noise > _MOST_NOISE and not line.strangers and not line.doubles:
+    elif (
+        line.noise > max(_MOST_NOISE, _FILLING * total) and not line.strangers and not line.doubles
+    ):
         tails = line.tails > 1
         findings.append(
             DoctorFinding(
@@ -148,12 +152,12 @@ def quality(facts: PackFacts) -> Judgement | None:
         return unknown("nothing was asked")
     took = "" if line.turnaround is None else f", an answer takes {1000 * line.turnaround:.0f} ms"
     numbers = {"requests": line.requests, "timeouts": line.timeouts, "turnaround": line.turnaround}
-    if line.slept and line.timeouts:
+    if line.woken and not line.timeouts:
         return found(
             DoctorFinding(
                 severity=EventSeverity.INFO,
-                what=f"The first requests only woke the board ({line.timeouts} unanswered), then "
-                "it answered all.",
+                what=f"The first requests only woke the board ({line.woken} unanswered), then it "
+                "answered all.",
                 fix="Boards sleep to save the battery: bmslink asks again by itself.",
                 facts=numbers,
             )
