@@ -71,6 +71,8 @@ class LineFacts:
     """Requests as they stand in the recording."""
     doubles: int = 0
     """Answers that came twice."""
+    halves: int = 0
+    """Answers without one whole frame."""
     strangers: int = 0
     """Frames of other devices."""
     tails: int = 0

@@ -19,7 +19,14 @@ from bmslink.config.records.open_changes import open_change
 from bmslink.config.verify import verify
 from bmslink.discovery.scan import detect
 from bmslink.discovery.serial import search, target_of
-from bmslink.errors import BmsError, LinkTimeout, SettingError, TransportError, UnknownDevice
+from bmslink.errors import (
+    BmsError,
+    LinkTimeout,
+    SettingError,
+    TargetError,
+    TransportError,
+    UnknownDevice,
+)
 from bmslink.link.transport import Endpoint, Pin
 from bmslink.moments import utc_now
 from bmslink.packs import NamedPack
@@ -66,7 +73,8 @@ async def look_at_pack(
     """Everything that can be found out of a pack by reading. `quick`: less of the line, and no
     search where nothing answers. `board`: one that is open already, and stays so.
 
-    Raises nothing that a pack, its line or a service can cause: that is in the facts.
+    Raises `TargetError` for a target that cannot be, and nothing that a pack, its line or a service
+    can cause: that is in the facts.
     """
     facts = PackFacts(target=endpoint, named=named)
     if endpoint.scheme == "serial":
@@ -76,6 +84,8 @@ async def look_at_pack(
         async with _opened(facts, board, record, pin, tell) as opened:
             await _ask(facts, opened, tell, quick=quick)
             await _beside(facts, opened, tell, quick=quick)
+    except TargetError:
+        raise  # wrong usage, and no finding
     except (BmsError, OSError) as error:
         if not facts.answers:
             facts.error = error if isinstance(error, BmsError) else TransportError(str(error))
@@ -179,6 +189,7 @@ async def _listen(facts: PackFacts, board: Board) -> None:
     """What comes while nobody here asks. A board that streams always talks."""
     if facts.line is None or facts.streams or board.target.scheme == "replay":
         return
+    await asyncio.sleep(max(_SILENCE / 2, 2 * facts.line.patience))  # late answers are no strangers
     framer = board.link.framer
     before = framer.position + framer.pending
     seen = board.link.recent
