@@ -11,6 +11,7 @@ Path("week.html").write_text(pictures.picture_html(picture))
 
 * `Sources` gathers readings pack by pack, in bounded memory; `Track.hear` takes readings from
   anywhere else.
+* `gather` does it for sources as the command line names them, packs of a running service too.
 * `make_picture` makes a `Picture` of them: panels of curves, lanes of what came and went, markers.
 * `picture_html`, `picture_svg` and `picture_lines` write it. They are pure.
 
@@ -19,6 +20,7 @@ A gap in the readings is a gap in every curve, and what is not known is never dr
 
 from __future__ import annotations
 
+from bmslink.reports.pictures.gathering import gather
 from bmslink.reports.pictures.page import picture_html
 from bmslink.reports.pictures.panels import QUANTITIES, Limits, make_picture
 from bmslink.reports.pictures.picture import (
@@ -51,6 +53,7 @@ __all__ = [
     "Sources",
     "Timeline",
     "Track",
+    "gather",
     "make_picture",
     "picture_html",
     "picture_lines",

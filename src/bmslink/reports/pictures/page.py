@@ -93,9 +93,7 @@ def _plain(picture: Picture) -> dict[str, Any]:
         "timelines": timelines,
         "panels": [_panel(panel, lines) for panel in picture.panels],
         "lanes": [_lane(lane) for lane in sorted(picture.lanes, key=_worst_first)],
-        "markers": [
-            [round(m.time, 3), m.text, m.severity.value, m.pack] for m in picture.markers
-        ],
+        "markers": [[round(m.time, 3), m.text, m.severity.value, m.pack] for m in picture.markers],
     }
 
 

@@ -147,11 +147,13 @@ def make_picture(
     show: Sequence[str] = (),
     cells: CellView = "deviation",
     limits: Limits | None = None,
+    slots: int = 6000,
     values: int = 1_500_000,
     notes: Sequence[str] = (),
 ) -> Picture:
-    """The picture of packs, aligned in time. `show`: of `QUANTITIES`; `limits`: settings to draw;
-    `values`: so many values at most, so that a file of a year has a few megabytes.
+    """The picture of packs, aligned in time. `show`: of `QUANTITIES`; `limits`: settings to draw.
+    `slots`: a pack has at most so many, of which each is drawn as two points; `values`: all curves
+    together have at most so many, so that a file of a year has a few megabytes.
 
     Raises `UsageError` where there is nothing to show.
     """
@@ -161,11 +163,11 @@ def make_picture(
     chosen = require_quantities(show)
     names = _names(tracks)
     columns = sum(len(each.values.columns) for each in tracks)
-    most = max(50, values // (2 * columns))
+    most = max(50, min(slots, values // (2 * columns)))
     drawn = [_drawn(track, name, most) for track, name in zip(tracks, names, strict=True)]
     thinned = any(len(track.values) > most or track.values.joined for track in tracks)
-    start = min(each.timeline.times[0] for each in drawn)
-    end = max(each.timeline.times[-1] for each in drawn)
+    ends = [slot for each in drawn for slot in each.slots if slot is not None]
+    start, end = min(slot.first for slot in ends), max(slot.last for slot in ends)
     for track, name in zip(tracks, names, strict=True):
         track.name = name
     panels = [*_panels(drawn, chosen, limits or {})]
@@ -275,15 +277,15 @@ def _heat_panels(pack: _Drawn, limits: Limits, *, alone: bool) -> Iterator[Panel
 
 
 def _probe(name: str) -> str:
-    """`cell_1` -> Cell 1; `mosfet` -> MOSFET."""
+    """`cell_1` -> At the cells 1 (no cell is meant); `mosfet` -> MOSFET."""
     words = name.replace("_", " ")
+    if words.startswith("cell "):
+        return f"At the cells {words.removeprefix('cell ')}"
     return "MOSFET" if words == "mosfet" else words[:1].upper() + words[1:]
 
 
 def _lines(rows: Sequence[tuple[str, str, float]], limits: Limits) -> list[LimitLine]:
-    return [
-        LimitLine(title, limits[key] * factor) for key, title, factor in rows if key in limits
-    ]
+    return [LimitLine(title, limits[key] * factor) for key, title, factor in rows if key in limits]
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from bmslink.control.backtest.logs import Log
 from bmslink.errors import FrameError, PortNotFound, UsageError
+from bmslink.link.transport import parse_target
 from bmslink.reports.pictures.condensed import Condensed
 from bmslink.reports.pictures.lanes import LaneKeeper
 from bmslink.reports.pictures.rows import hear_events, hear_page, step_of
 from bmslink.reports.pictures.track import Track
+from bmslink.runtime.history.days import day_name, day_tables
 from bmslink.runtime.history.event_table import MOST_EVENTS, EventQuery, find_events
 from bmslink.runtime.history.query import MOST_ROWS, HistoryQuery, Resolution, find_history
 from bmslink.runtime.history.schema import from_millis, is_history, looked_at
 
-__all__ = ["Sources", "fine_enough", "recording_of"]
+__all__ = ["Sources", "fine_enough", "now_of", "recording_of"]
 
 _HISTORY = "history.db"
 _RAW, _MINUTES = timedelta(hours=3), timedelta(days=31)
 _MOST_PACKS = 64
-_UNDATED = 366 * 86400.0
 
 
 def fine_enough(since: datetime, until: datetime) -> Resolution:
@@ -35,17 +36,12 @@ def fine_enough(since: datetime, until: datetime) -> Resolution:
 def recording_of(source: str) -> tuple[Path, str | None] | None:
     """The file that a source names, and its protocol where it says so; `None` for a pack.
 
-    Raises `TargetError` for a `replay://` that is none, `PortNotFound` for a file that is missing.
+    Raises `TargetError` for a target that is none, `PortNotFound` for a file that is missing.
     """
     if "://" in source:
-        from bmslink.link.transport import parse_target
-
         endpoint = parse_target(source)
         if endpoint.scheme != "replay":
-            raise UsageError(
-                f"{source[:80]} is a pack, and a picture needs readings over time: "
-                "`bmslink log TARGET -o FILE` keeps some, and `bmslink plot FILE` draws them."
-            )
+            return None
         path, protocol = Path(endpoint.place), endpoint.protocol
     else:
         path, protocol = Path(source).expanduser(), None
@@ -87,8 +83,8 @@ class Sources:
         """The pack of this target or name; `None` where it is not asked for."""
         if key in self.tracks:
             return self.tracks[key]
-        if key not in self.seen:
-            self.seen.append(key)
+        if name not in self.seen:
+            self.seen.append(name)
         if self.only and key not in self.only and name not in self.only:
             return None
         if len(self.tracks) >= _MOST_PACKS:
@@ -144,8 +140,6 @@ class Sources:
 
 
 def _pages(connection: Any, query: HistoryQuery) -> Iterator[Mapping[str, Any]]:
-    from dataclasses import replace
-
     while True:
         answer = find_history(connection, query)
         yield answer.to_dict()
@@ -156,8 +150,6 @@ def _pages(connection: Any, query: HistoryQuery) -> Iterator[Mapping[str, Any]]:
 
 def _span(connection: Any) -> tuple[datetime | None, datetime | None]:
     """From when to when there are rows; the end a little later, so that the last one counts."""
-    from bmslink.runtime.history.days import day_tables, day_name
-
     times: list[int] = []
     for table in ("minutes", "hours", *(day_name(day) for day in day_tables(connection))):
         row = connection.execute(f"SELECT min(time), max(time) FROM {table}").fetchone()

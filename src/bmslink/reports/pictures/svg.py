@@ -90,9 +90,7 @@ def picture_svg(
         at = top + 18 + _LINE * len(legend)
         frame = _Frame(_LEFT, at, inner, height, picture.start, picture.end)
         parts.append(_text(_LEFT, top + 11, f"{panel.title}, {panel.unit}", "h"))
-        parts += [
-            _legend_row(row, _LEFT, top + 11 + _LINE * n) for n, row in enumerate(legend, 1)
-        ]
+        parts += [_legend_row(row, _LEFT, top + 11 + _LINE * n) for n, row in enumerate(legend, 1)]
         parts += _panel(panel, picture, frame, zone)
         top = at + height + _LINE + _GAP
     if picture.lanes or picture.markers:

@@ -44,16 +44,21 @@ def picture_lines(
     span = f"{when(picture.start, dated=picture.dated, zone=zone, fine=False)} to " + when(
         picture.end, dated=picture.dated, zone=zone, fine=False
     )
-    yield picture.title
+    yield _clean(picture.title)
     yield span
     for panel in picture.shown():
         yield ""
-        yield f"{panel.title}, {panel.unit}"
+        yield _clean(f"{panel.title}, {panel.unit}")
         yield from _drawn(panel, picture, max(_LEAST_WIDTH, width), height, colour=colour,
                           ascii_only=ascii_only, zone=zone)  # fmt: skip
-        yield from _named(panel, ascii_only=ascii_only, colour=colour)
-    yield from _happened(picture, zone)
-    yield from picture.notes
+        yield from map(_clean, _named(panel, ascii_only=ascii_only, colour=colour))
+    yield from map(_clean, _happened(picture, zone))
+    yield from map(_clean, picture.notes)
+
+
+def _clean(text: str) -> str:
+    """Without what steers a terminal: names come from outside."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _drawn(
