@@ -7,6 +7,7 @@ import math
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise, zip_longest
 from statistics import median
 
@@ -131,14 +132,15 @@ def _slot(rows: Sequence[tuple[float, Row]]) -> Slot:
     if len(rows) == 1:
         low = array("d", [_NONE if v is None else v for v in rows[0][1]])
         return Slot(times[0], times[0], low, low, bytes(len(low)))
-    low, high, rising = array("d"), array("d"), bytearray()
-    for column in zip_longest(*(row for _, row in rows)):
-        known = [v for v in column if v is not None] if None in column else column
+    lows, highs, rising = array("d"), array("d"), bytearray()
+    columns: Iterator[tuple[float | None, ...]] = zip_longest(*(row for _, row in rows))
+    for column in columns:
+        known = [v for v in column if v is not None]
         least, most = (min(known), max(known)) if known else (_NONE, _NONE)
-        low.append(least)
-        high.append(most)
-        rising.append(bool(known) and known.index(least) < known.index(most))
-    return Slot(min(times), max(times), low, high, bytes(rising))
+        lows.append(least)
+        highs.append(most)
+        rising.append(least < most and known.index(least) < known.index(most))
+    return Slot(min(times), max(times), lows, highs, bytes(rising))
 
 
 def _joined(slots: Sequence[Slot], width: float) -> Iterator[Slot]:
@@ -147,30 +149,34 @@ def _joined(slots: Sequence[Slot], width: float) -> Iterator[Slot]:
     waiting: list[Slot] = []
     for slot in slots:
         if waiting and math.floor(slot.first / width) != math.floor(waiting[0].first / width):
-            yield _merged(waiting)
+            yield reduce(_pair, waiting)
             waiting = []
         waiting.append(slot)
     if waiting:
-        yield _merged(waiting)
+        yield reduce(_pair, waiting)
 
 
-def _merged(slots: Sequence[Slot]) -> Slot:
-    if len(slots) == 1:
-        return slots[0]
-    low, high, rising = array("d"), array("d"), bytearray()
-    for n in range(max(len(each.low) for each in slots)):
-        there = [(s.low[n], s.high[n], s.rising[n]) for s in slots if n < len(s.low)]
-        known = [each for each in there if each[0] == each[0]]
-        if not known:
-            low.append(_NONE)
-            high.append(_NONE)
-            rising.append(0)
-            continue
-        least, most = min(v for v, _, _ in known), max(v for _, v, _ in known)
-        at_low = next(k for k, each in enumerate(known) if each[0] == least)
-        at_high = next(k for k, each in enumerate(known) if each[1] == most)
-        low.append(least)
-        high.append(most)
-        rising.append(known[at_low][2] if at_low == at_high else at_low < at_high)
-    last = max(each.last for each in slots)
-    return Slot(slots[0].first, last, low, high, bytes(rising))
+def _pair(one: Slot, other: Slot) -> Slot:
+    """Two slots as one, the earlier one first. NaN is less than nothing: what is known wins."""
+    size = max(len(one.low), len(other.low))
+    a, b = _filled(one, size), _filled(other, size)
+    low = array("d", [x if x <= y or y != y else y for x, y in zip(a.low, b.low, strict=True)])
+    high = array("d", [x if x >= y or y != y else y for x, y in zip(a.high, b.high, strict=True)])
+    rising = bytes(
+        (a_up if bottom == a_low else 0) if top == a_high else (1 if bottom == a_low else b_up)
+        for bottom, top, a_low, a_high, a_up, b_up in zip(
+            low, high, a.low, a.high, a.rising, b.rising, strict=True
+        )
+    )
+    return Slot(a.first, max(a.last, b.last), low, high, rising)
+
+
+def _filled(slot: Slot, size: int) -> Slot:
+    """With so many columns: those that came later have no value yet."""
+    more = size - len(slot.low)
+    if not more:
+        return slot
+    nothing = array("d", [_NONE] * more)
+    return Slot(
+        slot.first, slot.last, slot.low + nothing, slot.high + nothing, slot.rising + bytes(more)
+    )

@@ -1,5 +1,5 @@
-"""Which panels a picture has, made from the tracks of packs: one pack by itself, several on the same
-axis of time."""
+"""Which panels a picture has, made from the tracks of packs: one pack by itself, or several on the
+same axis of time."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ QUANTITIES = ("cells", "difference", "voltage", "current", "power", "soc", "temp
 """What can be shown, by the names that people choose from."""
 _DEFAULT = tuple(name for name in QUANTITIES if name != "power")
 _UNDATED = 366 * 86400.0  # s: nobody recorded in 1970
+_THINNED = "Where readings are too many to draw, the lowest and the highest of each time are kept."
 _NATURAL = re.compile(r"(\d+)")
 
 
@@ -175,8 +176,7 @@ def make_picture(
         raise UsageError(f"Nothing is known of {', '.join(chosen)} in these readings.")
     lanes = [lane for track in tracks for lane in track.all_lanes if lane.bands]
     events = "events" in chosen
-    more = ["Where readings are too many to draw, the lowest and the highest of each short time are "
-            "kept."] if thinned else []  # fmt: skip
+    more = [_THINNED] if thinned else []
     return Picture(
         title=title or _title(names),
         start=start,

@@ -1,4 +1,4 @@
-"""Rows and events of a history, as the store and the service's interface give them, into a track."""
+"""Rows and events of a history, as the store and the service give them, into a track."""
 
 from __future__ import annotations
 

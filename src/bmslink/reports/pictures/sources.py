@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from bmslink.control.backtest.logs import Log
@@ -25,6 +26,7 @@ __all__ = ["Sources", "fine_enough", "now_of", "recording_of"]
 _HISTORY = "history.db"
 _RAW, _MINUTES = timedelta(hours=3), timedelta(days=31)
 _MOST_PACKS = 64
+_ENDS = Template("SELECT min(time), max(time) FROM $table")  # the tables are ours
 
 
 def fine_enough(since: datetime, until: datetime) -> Resolution:
@@ -152,7 +154,7 @@ def _span(connection: Any) -> tuple[datetime | None, datetime | None]:
     """From when to when there are rows; the end a little later, so that the last one counts."""
     times: list[int] = []
     for table in ("minutes", "hours", *(day_name(day) for day in day_tables(connection))):
-        row = connection.execute(f"SELECT min(time), max(time) FROM {table}").fetchone()
+        row = connection.execute(_ENDS.substitute(table=table)).fetchone()
         times += [each for each in row if each is not None]
     if not times:
         return None, None
