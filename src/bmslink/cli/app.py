@@ -41,6 +41,7 @@ COMMANDS: dict[str, str] = {
     "serve": "Poll packs for months, and let other programs through.",
     "service": "The running service: status, reload, stop, install, lend, release.",
     "history": "What the service stored of a pack.",
+    "plot": "Readings over time as a picture: in the terminal, or a file to zoom in.",
     "life": "How the battery is used and worn, and how sure that is.",
     "events": "What happened to packs and service, and what lasts.",
     "packs": "Names for packs, so that `read van` is enough.",
