@@ -93,16 +93,16 @@ class BatteryLife:
         if time is None or time.tzinfo is None or not math.isfinite(clock):
             return
         time = time.astimezone(UTC)
-        begun = self._begin(time, clock)
-        passed = self._passed(begun, counted)
-        step = 0.0 if self._clock is None else clock - self._clock
-        if step < 0:
-            step = 0.0
-        if self._clock is not None:
-            begun.age += step
+        begun, age = self._begin(time, clock)
+        again = clock == self._clock
+        step = 0.0 if self._clock is None else max(0.0, clock - self._clock)
+        begun.age += step
+        passed = self._passed(begun, counted, begun.age - age)
         self._clock = clock
         begun.until = time
         self._look(begun, reading)
+        if again and passed.known <= 0 and passed.unknown <= 0:
+            return  # the same reading once more: it breaks off nothing that was steady until now
         known = step if passed.unknown <= 0 and passed.known > 0 else 0.0
         sample = sample_of(
             reading, time=time, age=begun.age, step=known, counted=begun.counted,
@@ -114,21 +114,23 @@ class BatteryLife:
         self._resistance.hear(sample, begun.capacity, kind)
         self._imbalance.hear(sample, begun.capacity, full=self._capacity.is_full)
 
-    def _begin(self, time: datetime, clock: float) -> _Begun:
+    def _begin(self, time: datetime, clock: float) -> tuple[_Begun, float]:
+        """The record, and its age (s) at the reading before this one."""
         begun = self._begun
         if begun is None:
             begun = self._begun = _Begun(VERSION, time, time)
-        elif self._clock is None:  # the program was gone; only the calendar says for how long
+        age = begun.age
+        if self._clock is None:  # the program was gone; only the calendar says for how long
             away = (time - begun.until).total_seconds()
             away = min(max(0.0, away), _LONGEST_AWAY)
             begun.age += away
             if self._away:
                 begun.counted = begun.counted.plus(Counted(unknown=away))
             self._away = False
-        return begun
+        return begun, age
 
-    def _passed(self, begun: _Begun, counted: Counted) -> Counted:
-        """What was counted since the reading before, added to this record."""
+    def _passed(self, begun: _Begun, counted: Counted, seconds: float) -> Counted:
+        """What was counted in the seconds since the reading before, added to this record."""
         if not counted.sound:
             self._resistance.clear()
             return Counted()
@@ -136,13 +138,17 @@ class BatteryLife:
         passed = None if before is None else counted.since(before)
         if passed is None:  # the first look at this counter: what it counted is of somebody else
             self._resistance.clear()
-            return Counted()
+            passed = Counted(unknown=seconds)
         begun.counted = begun.counted.plus(passed)
         return passed
 
     def _look(self, begun: _Begun, reading: Reading) -> None:
         """What the board says of itself."""
-        begun.chemistry = self.chemistry or begun.chemistry
+        kind = self.chemistry or begun.chemistry
+        if begun.chemistry not in (None, kind):  # full and empty were judged by the wrong curve
+            self._capacity = CapacityFinder()
+            self._imbalance.forget_full()
+        begun.chemistry = kind
         told = number(reading.nominal_capacity, 0.5, 20000.0)
         if told is None:
             told = number(self.capacity, 0.5, 20000.0)
@@ -221,7 +227,7 @@ class BatteryLife:
             since=begun.since,
             until=begun.until,
             chemistry=begun.chemistry,
-            throughput=_throughput(begun, total),
+            throughput=_throughput(begun, total, self._usage, self._capacity),
             soc_hours=self._usage.soc_hours(),
             temperature_hours=self._usage.temperature_hours(),
             rates=self._usage.rates(),
@@ -243,17 +249,26 @@ class BatteryLife:
         )
 
 
-def _throughput(begun: _Begun, total: Counted) -> Throughput:
-    out, first = total.charge_out / _HOUR, begun.first_cycles
+def _throughput(begun: _Begun, total: Counted, usage: Usage, found: CapacityFinder) -> Throughput:
+    first, size = begun.first_cycles, begun.capacity
+    into, out = total.charge_in / _HOUR, total.charge_out / _HOUR
+    hours_in, hours_out = usage.hours_by_direction()
+    sure_in, sure_out = found.charge_doubt(into, hours_in), found.charge_doubt(out, hours_out)
+    energy_in, energy_out = total.energy_in / _HOUR, total.energy_out / _HOUR
     return Throughput(
-        charged_capacity=total.charge_in / _HOUR,
+        charged_capacity=into,
+        charged_capacity_uncertainty=sure_in,
         discharged_capacity=out,
-        charged_energy=total.energy_in / _HOUR,
-        discharged_energy=total.energy_out / _HOUR,
+        discharged_capacity_uncertainty=sure_out,
+        charged_energy=energy_in,
+        charged_energy_uncertainty=energy_in * sure_in / into if into else 0.0,
+        discharged_energy=energy_out,
+        discharged_energy_uncertainty=energy_out * sure_out / out if out else 0.0,
         known_seconds=total.known,
         unknown_seconds=total.unknown,
-        equivalent_cycles=out / begun.capacity if begun.capacity else None,
-        capacity=begun.capacity,
+        equivalent_cycles=out / size if size else None,
+        equivalent_cycles_uncertainty=sure_out / size if size else None,
+        capacity=size,
         board_cycles=begun.cycles,
         board_cycle_capacity=begun.cycle_capacity,
         board_cycles_since=None if first is None or begun.cycles is None else begun.cycles - first,
