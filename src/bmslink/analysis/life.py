@@ -29,13 +29,17 @@ from bmslink.errors import UsageError
 from bmslink.model import Reading
 from bmslink.settings.chemistry import CHEMISTRIES
 
-__all__ = ["PARTS", "VERSION", "BatteryLife"]
+__all__ = ["PARTS", "VERSION", "BatteryLife", "NewerRecord"]
 
 VERSION = 1
 """Of what `save` gives."""
 _HOUR, _DAY = 3600.0, 86400.0
 _LONGEST_AWAY = 366 * _DAY
 """s that a program may have been gone: a calendar that says more was set."""
+
+
+class NewerRecord(UsageError):
+    """A later version of bmslink wrote this record: it is not read, and must not be overwritten."""
 
 
 class _Begun(msgspec.Struct):
@@ -166,7 +170,7 @@ class BatteryLife:
     def leave_counter(self) -> None:
         """From now on another counter counts for this battery; what it says first is its zero."""
         if self._begun is not None:
-            self._begun.seen = None
+            self._begun.seen, self._away = None, False
         self._resistance.clear()
 
     def new_counter(self) -> None:
@@ -192,18 +196,18 @@ class BatteryLife:
 
     @classmethod
     def restore(cls, saved: Mapping[str, str], chemistry: str | None = None) -> BatteryLife:
-        """Go on from what `save` gave. Raises `UsageError` for anything else, and for what a later
-        version saved; a part that is missing begins anew."""
+        """Go on from what `save` gave. Raises `UsageError` for anything else, `NewerRecord` for
+        what a later version saved; a part that is missing begins anew."""
         life = cls(chemistry)
-        states = {name: _part(name, saved[name]) for name in PARTS if name in saved}
-        begun = states.get("begun")
+        begun = _part("begun", saved["begun"]) if "begun" in saved else None
         if begun is None:
             raise UsageError("The record of the battery's life is damaged: it has no beginning.")
         if begun.version > VERSION:
-            raise UsageError(
-                f"The record of the battery's life is of a later version of bmslink "
-                f"({begun.version}, this one knows {VERSION})."
+            raise NewerRecord(
+                "The record of the battery's life was written by a later version of bmslink "
+                f"(format {begun.version}, this one knows {VERSION})."
             )
+        states = {name: _part(name, saved[name]) for name in PARTS if name in saved}
         life._begun = begun
         life._usage = Usage(states.get("usage"))
         life._capacity = CapacityFinder(states.get("capacity"))
