@@ -139,15 +139,15 @@ def probes(facts: PackFacts) -> Judgement | None:
     dead = [
         n for n, volts in enumerate(reading.cell_voltages, 1) if volts is not None and volts < 0.5
     ]
-    for cells, what in ((lost, "say nothing"), (dead, "show less than 0.5 V")):
-        if cells:
+    for numbers, what in ((lost, "say nothing"), (dead, "show less than 0.5 V")):
+        if numbers:
             findings.append(
                 DoctorFinding(
                     severity=EventSeverity.ALARM,
-                    what=f"Cells {', '.join(map(str, cells))} {what}.",
+                    what=f"Cells {', '.join(map(str, numbers))} {what}.",
                     why="A cell that is not measured is not protected.",
                     fix=ADVICE[Condition.VOLTAGE_SENSE].cure,
-                    facts={"cells": cells},
+                    facts={"cells": numbers},
                 )
             )
     measured = f"{len(reading.cell_voltages)} cells and {len(heard)} probes measured"
