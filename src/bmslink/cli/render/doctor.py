@@ -44,7 +44,8 @@ def lines(examination: Examination, *, quiet: bool = False) -> Iterator[Line]:
     yield Line("")
     yield Line(
         f"{worse} found, {notes} notes; {len(examination.right)} checks are right, "
-        f"{len(examination.not_known)} could not be made. `bmslink doctor --explain NAME` says more."
+        f"{len(examination.not_known)} could not be made. `bmslink doctor --explain NAME` says "
+        "more."
     )
 
 
