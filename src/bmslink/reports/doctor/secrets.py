@@ -72,11 +72,20 @@ def _parts(value: str) -> Iterator[str]:
         return
     with suppress(ValueError):
         url = urlsplit(text)
-        pieces = [url.password, url.username, *url.path.split("/"), url.fragment]
+        yield unquote(url.password or "")
+        pieces = [url.username or "", *url.path.split("/"), url.fragment]
         pieces += [each for _, each in parse_qsl(url.query)]
-        if url.scheme.lower() not in ("http", "https"):
+        plain = url.scheme.lower() in ("http", "https")
+        if not plain:
             pieces.append(url.netloc.rpartition("@")[2])  # apprise puts tokens where hosts are
-        yield from (unquote(each) for each in pieces if each and len(each) >= _BOUND)
+        for each in map(unquote, pieces):
+            if len(each) >= _BOUND and not (plain and _is_word(each)):
+                yield each
+
+
+def _is_word(text: str) -> bool:
+    """Whether a part of a path is one that people read: `services`."""
+    return len(text) < 2 * _BOUND and text.isalpha() and text.islower()
 
 
 def _of_files() -> Iterator[tuple[str, str]]:

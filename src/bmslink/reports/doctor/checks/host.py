@@ -229,7 +229,7 @@ def configuration(host: HostFacts) -> Judgement | None:
                       command="bmslink packs path")
         for text in host.remarks
     ]  # fmt: skip
-    return found(*notes, right="bmslink.toml can be used, or there is none")
+    return found(*notes, right=host.file or "there is no bmslink.toml")
 
 
 def private(host: HostFacts) -> Judgement | None:

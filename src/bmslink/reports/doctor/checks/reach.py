@@ -135,7 +135,7 @@ def tcp(facts: PackFacts) -> Judgement | None:
     host, port = split_host(facts.target.place)
     if error is None or isinstance(error, LinkTimeout | UnknownDevice):
         return right(f"{facts.target.place} takes the connection")
-    refused = "refuse" in str(error).lower()
+    refused = isinstance(error.__cause__, ConnectionRefusedError)
     return found(
         DoctorFinding(
             severity=EventSeverity.ALARM,
