@@ -71,7 +71,8 @@ def command(
         from bmslink.cli.outfile import open_new
 
         with open_new(session.trace, instead="name another file") as file:
-            file.write(examination.packs[0].capture)
+            for line in examination.packs[0].capture.splitlines(keepends=True):
+                file.write(line)
     _show(session, examination)
     if bundle is not None:
         from bmslink.reports.doctor.bundle import write_bundle
