@@ -42,7 +42,7 @@ COMMANDS: dict[str, str] = {
     "service": "The running service: status, reload, stop, install, lend, release.",
     "history": "What the service stored of a pack.",
     "life": "How the battery is used and worn, and how sure that is.",
-    "events": "What happened to packs and service, and what lasts.",
+    "events": "What happened: the board's own history, and what the service saw.",
     "packs": "Names for packs, so that `read van` is enough.",
 }
 """Command name -> its line in the list; `bmslink.cli.<name>:command` is what it does.
