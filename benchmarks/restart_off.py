@@ -94,9 +94,11 @@ class Watched:
 
     async def until_off(self) -> None:
         """Wait until charging is off."""
-        async with asyncio.timeout(_PATIENCE):
-            while self.charging:
-                await asyncio.sleep(_LOOK)
+        for _ in range(round(_PATIENCE / _LOOK)):
+            if not self.charging:
+                return
+            await asyncio.sleep(_LOOK)
+        raise TimeoutError("the off that was due never came")
 
     async def approve(self) -> None:
         """A person does, once."""
