@@ -361,6 +361,11 @@ class ActingSide:
 
         return {**found, **self._pack.actor.status(now, ends)}
 
+    async def settle(self) -> None:
+        """Let what is being sent leave: the board is about to be closed."""
+        if self._pack is not None:
+            await self._pack.actor.settle()
+
     async def close(self) -> None:
         """The end. Switches stay as they are; limits end with their ttl."""
         self._closings += 1

@@ -235,9 +235,8 @@ class PackActor:
         return remarks
 
     def _keep(self, before: Ledger, now: float, *, at_once: bool) -> None:
-        ledger = self.ledger
-        same = all(ledger.record(n) is before.record(n) for n in ACTUATORS)
-        same = same and ledger.stop is before.stop and self._watch is self._saved_watch
+        same = all(self.ledger.record(n) is before.record(n) for n in ACTUATORS)
+        same = same and self.ledger.stop is before.stop and self._watch is self._saved_watch
         if at_once or not same or now - self._saved_at >= _SAVED_AT_LEAST:
             self._saved_at, self._saved_watch = now, self._watch
             self._store.save(self._to_keep(now), now)
@@ -248,10 +247,9 @@ class PackActor:
         return msgspec.structs.replace(self.ledger, aside=aside)
 
     def _look_at_disk(self) -> None:
-        ill = not self._store.well
-        if ill and not self._ill:
+        if not self._store.well and not self._ill:
             self._say(Remark(what="disk", text=self._store.trouble, alarm=True))
-        self._ill = ill
+        self._ill = not self._store.well
 
     # -- commands --------------------------------------------------------------------------------
 
@@ -360,10 +358,14 @@ class PackActor:
         """What carries limits out; until cancelled."""
         await self._sinks.run()
 
-    async def close(self) -> None:
-        """Let what is being sent end, and keep the ledger. Switches stay as they are."""
+    async def settle(self) -> None:
+        """Let what is being sent leave, while the board is open."""
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=self._numbers.again)
+
+    async def close(self) -> None:
+        """The end: keep the ledger. Switches stay as they are."""
+        await self.settle()
         for task in set(self._tasks):
             task.cancel()
         now = asyncio.get_running_loop().time()
