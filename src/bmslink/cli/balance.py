@@ -60,7 +60,10 @@ class AskedFor(OptionGroup):
         typer.Option(parser=o.number, metavar="H", help="End after so many hours (48)."),
     ] = None
     untested: Annotated[
-        bool, typer.Option("--untested", help="Write what no recording proves (waives 'untested').")
+        bool,
+        typer.Option(
+            "--untested", help="Allow writes that no recording proves (waives 'untested')."
+        ),
     ] = False
     waive: c.Waive = None
 
