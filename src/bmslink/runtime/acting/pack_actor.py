@@ -224,7 +224,7 @@ class PackActor:
         for command in result.commands:
             self._asked.pop(command.actuator, None)
             if command.on:
-                tell_bank(self._board)
+                tell_bank(self._board, command.actuator)
         for command in result.commands:  # every off comes first, and has left this task's hands
             self._begin(self._on(command) if command.on else self._off(command))
         self._keep(before, now, at_once=bool(result.commands))
