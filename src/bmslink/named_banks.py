@@ -53,6 +53,9 @@ class JoinGate(Protocol):
         """Why it may not now, with numbers, in a sentence; empty: it may. One that is closed may,
         unless it is asked for as if it were open (`opened`)."""
 
+    async def freshen(self) -> None:
+        """Have the pack read, where its latest reading may be too old to say how it is."""
+
     def began(self, switch: Switch) -> None:
         """A switch of this pack closes now: the others wait."""
 

@@ -22,7 +22,7 @@ from bmslink.config.records.last_change import Back, Undo
 from bmslink.config.records.open_changes import begin, blocks_of, cut_off, lock_names, other_road
 from bmslink.config.rollback import close, outcome_of, roll_back, unknown
 from bmslink.config.switching.acting import by_hand
-from bmslink.config.switching.joining import join_checks, require_may_join
+from bmslink.config.switching.joining import freshen, join_checks, require_may_join
 from bmslink.config.writer import write_until_verified
 from bmslink.errors import BmsError, GateError, SettingError
 from bmslink.model import Command, Identity, Switch
@@ -179,6 +179,7 @@ async def _with_what_holds(plan: Plan, device: Board, identity: Identity) -> Pla
         return plan
     held = await on_disk(partial(by_hand().held_off, device, identity, on))
     checks = [Check(name="held", passed=False, sentence=why) for why in held.values()]
+    await freshen(device, on)
     checks += join_checks(device, on, plan.waive)
     return replace(plan, checks=(*plan.checks, *checks)) if checks else plan
 

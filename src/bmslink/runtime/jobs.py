@@ -253,7 +253,6 @@ class PackJobs:
                 switches=[Switch.of(name) for name in request.switches],
                 host_power=request.host_power,
                 waive=request.waive,
-                freshen=self._pack.freshen,
             )
             await drill.prepare()
             if request.agreed is None:

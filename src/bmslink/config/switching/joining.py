@@ -17,7 +17,7 @@ from bmslink.model import Command, Switch
 from bmslink.packs import load_packs
 from bmslink.places import where
 
-__all__ = ["JOIN", "join_checks", "require_may_join", "tell_join", "why_not_join"]
+__all__ = ["JOIN", "freshen", "join_checks", "require_may_join", "tell_join", "why_not_join"]
 
 JOIN = "join"
 """The check, and its waiver."""
@@ -81,6 +81,12 @@ def tell_join(device: Board, switch: Switch) -> None:
     """A switch closes now: the other packs of its bank wait."""
     if device.joins is not None and switch in _PATHS:
         device.joins.began(switch)
+
+
+async def freshen(device: Board, switches: Collection[Switch]) -> None:
+    """Before it is asked whether one of them may close: have the pack read for its bank."""
+    if device.joins is not None and device.opened and any(each in _PATHS for each in switches):
+        await device.joins.freshen()
 
 
 def join_checks(device: Board, switches: Collection[Switch], waive: Collection[str]) -> list[Check]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
+from collections.abc import Collection, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -21,7 +21,7 @@ import msgspec
 
 from bmslink.board import Board
 from bmslink.config.checks.check import require_waivers
-from bmslink.config.switching.joining import JOIN, tell_join, why_not_join
+from bmslink.config.switching.joining import JOIN, freshen, tell_join, why_not_join
 from bmslink.control.act.actuators import BoardActuator, prepare
 from bmslink.control.act.consent import ConsentError, approval_of
 from bmslink.control.act.facts import states_of
@@ -81,11 +81,9 @@ class Drill:
         host_power: str | None = None,
         waive: Collection[str] = (),
         journal: Journal | None = None,
-        freshen: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """`switches`: those alone, and it is an error where one cannot be drilled. `host_power`:
-        `pack` or `other`, what feeds this computer; else what the approved file says. `freshen`
-        has a reading told to the bank of the pack, before that is asked."""
+        `pack` or `other`, what feeds this computer; else what the approved file says."""
         self.left: dict[str, str] = {}
         """What is left out: switch -> why."""
         self.tried: tuple[str, ...] = ()
@@ -97,7 +95,6 @@ class Drill:
         self.over = asyncio.Event()
         """Set when `run` has ended."""
         self._abandoned = False
-        self._freshen = freshen or _nothing
         self._actuators: Mapping[str, BoardActuator] = {}
 
     async def prepare(self) -> None:
@@ -120,7 +117,7 @@ class Drill:
             _require_free(kept.ledger, states)
         await self._at_rest()
         self._require_no_orphan(identity, states)
-        await self._freshen()
+        await freshen(board, tuple(Switch))
         ledger = kept.ledger or Ledger.new(self.key, 0.0)
         found = await prepare(board, waive=self._waive, remembered=ledger.remembered)
         self._actuators = {str(name): each for name, each in found.actuators.items()}
@@ -228,14 +225,15 @@ class Drill:
     async def _one(self, name: str) -> DrillRow:
         if why := not_at_rest(await self._board.read()):
             return DrillRow(switch=name, result="left_out", why=f"Nothing was sent: {why}")
-        await self._freshen()
+        await freshen(self._board, [Switch(name)])
         if why := self._against_bank(name):
             return DrillRow(switch=name, result="left_out", why=f"Nothing was sent: {why}")
         before = await self._states()
         number = uuid.uuid4().hex[:12]
         await self._note("begin", number, name)
         joins = partial(self._joins, name)
-        turn = DrillTurn(self._actuators[name], lambda: self._abandoned, joins, self._freshen)
+        look = partial(freshen, self._board, [Switch(name)])
+        turn = DrillTurn(self._actuators[name], lambda: self._abandoned, joins, look)
         try:
             await turn.off()
         finally:  # also when somebody ends the program
@@ -275,10 +273,6 @@ class Drill:
         about = {"drill": number, "pack": self.key, "target": str(self._board.target)}
         said = {**more, **about, "switch": name, "user": actor_name(), "phase": phase}
         await asyncio.to_thread(lambda: self._journal.append(DRILL, **said))
-
-
-async def _nothing() -> None:
-    """Nobody but the drill reads the board."""
 
 
 async def to_its_end(work: Coroutine[Any, Any, T]) -> T:

@@ -78,11 +78,11 @@ class DrillTurn:
         actuator: BoardActuator,
         abandoned: Callable[[], bool],
         joins: Callable[[], str],
-        freshen: Callable[[], Awaitable[None]],
+        look: Callable[[], Awaitable[None]],
     ) -> None:
         """`abandoned`: somebody switches off meanwhile. `joins`: why it may not close beside other
-        packs; asked in the moment before it does, after `freshen`."""
-        self._abandoned, self._joins, self._freshen = abandoned, joins, freshen
+        packs; asked in the moment before it does, after `look`."""
+        self._abandoned, self._joins, self._look = abandoned, joins, look
         self.sent = False
         """Whether its off may have gone out."""
         self._actuator = actuator
@@ -102,7 +102,7 @@ class DrillTurn:
         """Until it is read back; an off that is late is overruled as well."""
         loop = asyncio.get_running_loop()
         for _ in range(_BACK):
-            await self._freshen()
+            await self._look()
             begun = loop.time()
             found = await self._actuator.on(begun + _TRY, self._against)
             if self._abandoned():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from bmslink.control.act.sinks import SinkState
@@ -249,8 +249,18 @@ class BankSink:
 class BankJoin:
     """The gate of one pack: `Board.joins`."""
 
-    def __init__(self, name: str, bank: Callable[[], ServedBank | None]) -> None:
-        self._name, self._bank = name, bank
+    def __init__(
+        self,
+        name: str,
+        bank: Callable[[], ServedBank | None],
+        freshen: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`freshen`: what reads the pack for whoever has its board."""
+        self._name, self._bank, self._freshen = name, bank, freshen
+
+    async def freshen(self) -> None:
+        """Have the pack read: while a command has its board, nobody else does."""
+        await self._freshen()
 
     def why_not(self, switch: Switch, *, opened: bool = False) -> str:
         """Why it may not close now, in a sentence; empty: it may."""
