@@ -224,7 +224,7 @@ class PackActor:
         for command in result.commands:
             self._asked.pop(command.actuator, None)
             if command.on:
-                tell_bank(self._board)
+                tell_bank(self._board, command.actuator)
         for command in result.commands:  # every off comes first, and has left this task's hands
             self._begin(self._on(command) if command.on else self._off(command))
         self._keep(before, now, at_once=bool(result.commands))
@@ -284,10 +284,17 @@ class PackActor:
                         sent = Sent(sent=False, error=why)
                     else:
                         actuator = self._actuators[command.actuator]
-                        sent = await actuator.on(now + _ON_TAKES, lambda: self._against(command))
+                        sent = await actuator.on(now + _ON_TAKES, lambda: self._at_last(command))
             except BmsError as error:
                 sent = Sent(sent=False, error=str(error))
         self._heard(command, sent)
+
+    def _at_last(self, command: SwitchCommand) -> str:
+        """The same in the moment before it leaves: then the other packs of its bank hear of it."""
+        why = self._against(command)
+        if not why:
+            tell_bank(self._board, command.actuator)
+        return why
 
     def _against(self, command: SwitchCommand) -> str:
         """Why an on that waited (for the disk, for its turn) is not sent any more, in a sentence;
