@@ -44,6 +44,7 @@ COMMANDS: dict[str, str] = {
     "plot": "Draw readings over time, in the terminal or in a file to zoom in.",
     "life": "Show how a battery is used and worn, and how certain that is.",
     "events": "Show a board's own history and what the service saw.",
+    "doctor": "Find out what is wrong with link, board, battery, settings or computer.",
     "packs": "Name packs, so that `read van` is enough.",
 }
 """Command name -> its line in the list; `bmslink.cli.<name>:command` is what it does.
