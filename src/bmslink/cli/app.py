@@ -43,7 +43,7 @@ COMMANDS: dict[str, str] = {
     "history": "Show what the service stored about a pack.",
     "plot": "Draw readings over time, in the terminal or in a file to zoom in.",
     "life": "Show how a battery is used and worn, and how certain that is.",
-    "events": "Show what happened to packs and service, and what lasts.",
+    "events": "Show a board's own history and what the service saw.",
     "doctor": "Find out what is wrong with link, board, battery, settings or computer.",
     "packs": "Name packs, so that `read van` is enough.",
 }
