@@ -31,6 +31,7 @@ from typing import Annotated, Any
 import msgspec
 
 from bmslink.arguments import did_you_mean
+from bmslink.config_place import config_files, config_path
 from bmslink.errors import TargetError
 from bmslink.link.transport import SCHEMES, Endpoint, Pin, parse_target
 from bmslink.named_banks import Banks, in_parallel, load_banks
@@ -56,7 +57,6 @@ __all__ = [
 ]
 
 _NAME = re.compile(r"[^\W_][\w-]{0,63}")
-SYSTEM_FILE = Path("/etc/bmslink/bmslink.toml")  # of a system service, known to who may read it
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,22 +113,6 @@ class _PacksFile(msgspec.Struct, forbid_unknown_fields=True):
     history: dict[str, Any] = {}
     alerts: dict[str, Any] = {}
     banks: dict[str, Any] = {}
-
-
-def config_path() -> Path:
-    """Where the named packs are kept, whether the file exists or not."""
-    given = os.environ.get("BMSLINK_CONFIG")
-    if given:
-        return Path(given).expanduser()
-    from platformdirs import user_config_path  # only who uses names needs it
-
-    return user_config_path("bmslink", appauthor=False) / "bmslink.toml"
-
-
-def config_files() -> list[Path]:
-    """Where names are looked for, the first one first: the user's own file, then the system's."""
-    alone = os.environ.get("BMSLINK_CONFIG") or not os.access(SYSTEM_FILE, os.R_OK)
-    return [config_path()] if alone else [config_path(), SYSTEM_FILE]
 
 
 def load_packs(path: Path | None = None) -> dict[str, NamedPack]:

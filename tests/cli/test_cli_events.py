@@ -100,7 +100,10 @@ def test_counters_and_a_clock_that_is_wrong() -> None:
     assert [*render.counter_lines(counters[:1])] == ["counters: a 3"]
     assert [*render.counter_lines([])] == []
     dated = (entry("detail_log", 1, 0, time_source="clock"),)
-    for clock, words in ((NOW + timedelta(days=3), "3 d 0 h ahead"), (NOW - timedelta(1), "1 d 0 h behi")):
+    for clock, words in (
+        (NOW + timedelta(days=3), "3 d 0 h ahead"),
+        (NOW - timedelta(1), "1 d 0 h behi"),
+    ):
         told = BoardPast(time=NOW, clock=clock, events=dated)
         (remark,) = render.clock_remarks(told)
         assert words in remark
