@@ -54,6 +54,7 @@ __all__ = [
     "parse_packs",
     "remember_chemistry",
     "remove",
+    "require_free",
 ]
 
 _NAME = re.compile(r"[^\W_][\w-]{0,63}")
@@ -201,6 +202,15 @@ def add(name: str, target: str, *, force: bool = False, path: Path | None = None
         return {**packs, name: NamedPack(name, target)}
 
     return _edit(path or config_path(), change)
+
+
+def require_free(name: str) -> None:
+    """`TargetError` for a name that a pack has already, or that none can have."""
+    check_name(name)
+    path = config_path()
+    old = _find(parse_packs(read_text(path, "bmslink.toml"), path), name)
+    if old is not None:
+        raise TargetError(f"{old.name} exists already ({old.target}): choose another name.")
 
 
 def remember_chemistry(name: str, kind: str, *, path: Path | None = None) -> Path:

@@ -11,7 +11,7 @@ CONNECTION = "--protocol=protocol|vendor --address= --baudrate= --timeout= --pin
 COMMANDS = {
     "scan": (
         "--ble --serial --port=port* --timeout= --connect --protocol=protocol|vendor "
-        "--pin-file=file"
+        "--pin-file=file --add="
     ),
     "info": "target @",
     "read": "target* --watch= --count= @",
