@@ -113,7 +113,7 @@ def _add(session: Session, name: str, results: Sequence[Found]) -> None:
     from bmslink.cli.packs import added
     from bmslink.discovery.scan import by_confidence, meant
 
-    packs = meant(by_confidence(results))
+    packs = meant(by_confidence(results)) or [one for one in results if one.protocol]
     if len(packs) > 1:
         packs = [_which(session, name, packs)]
     added(session, name, packs[0].target)
