@@ -33,13 +33,13 @@ Since = Annotated[
         "--since",
         "--last",
         metavar="TIME",
-        help="From then on: 2h (ago), 3d, yesterday, 06:30, 2026-01-31, 2026-01-31T06:30.",
+        help="Start: 2h (ago), 3d, yesterday, 06:30, 2026-01-31, 2026-01-31T06:30.",
     ),
 ]
-Until = Annotated[str | None, typer.Option(metavar="TIME", help="Until then, in the same words.")]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="End, in the same form.")]
 Socket = Annotated[
     str | None,
-    typer.Option(metavar="PATH", help="Which service, where several run: its socket."),
+    typer.Option(metavar="PATH", help="The socket of the service, if several run."),
 ]
 _PACKS = "the packs here"
 
