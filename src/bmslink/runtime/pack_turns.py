@@ -160,7 +160,8 @@ class PackTurns:
         closed inside."""
         taken = self.line(patience) if aside == "lent" else self.command(patience)
         async with taken as board:
-            await self._no_offs.wait()  # one that has begun would wait for the end of this
+            while self._offs:  # one that has begun would wait for the end of this
+                await self._no_offs.wait()
             self.aside, self.why_aside = aside, why
             self.off_asked.clear()
             try:
