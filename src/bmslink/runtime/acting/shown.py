@@ -10,7 +10,7 @@ from typing import Any
 from bmslink.control.act.actuator import ACTUATORS
 from bmslink.control.act.facts import SwitchFacts
 from bmslink.control.act.ledger import STOP, Ledger
-from bmslink.control.act.mandate import Mandate, person_holder, wish_for
+from bmslink.control.act.mandate import Mandate, SwitchWish, person_holder, wish_for
 from bmslink.control.act.numbers import ActingNumbers
 from bmslink.control.act.steps.enabling import obstacle
 from bmslink.control.decide.decision import Decision, Limits
@@ -122,18 +122,27 @@ def _switch_status(
             disk=disk,
             joins=joins,
         )
-        ends = [said for holder in wish.holders if (said := _ends(holder, lets_go))]
-        shown["given_back"] = "; ".join([text, *ends]) if word == "held" else text
+        shown["given_back"] = _held(wish, text, lets_go) if word == "held" else text
     return shown
 
 
-def _ends(holder: str, lets_go: Callable[[str], str]) -> str:
-    """What ends the hold of a policy or of a person, in words."""
+def _held(wish: SwitchWish, text: str, lets_go: Callable[[str], str]) -> str:
+    """Who holds a switch, how that is now, and what ends it; `text`: what there is to say of those
+    of whom no more is known."""
+    found = {holder: lets_go(holder) for holder in wish.holders}
+    told = [said for said in found.values() if said]
+    if told and all(found.values()):
+        return f"Held by {'; and by '.join(told)}"
+    return "; ".join([text, *told, *filter(None, map(_ends, wish.holders))])
+
+
+def _ends(holder: str) -> str:
+    """What ends the hold of a person, in words; empty: it is no person's."""
     if holder == STOP:
         return "`bmslink control reset` ends that"
     if holder.startswith(person_holder("")):
         return "`bmslink switch` switches it on"
-    return lets_go(holder)
+    return ""
 
 
 def nothing_known(now: float) -> Decision:
