@@ -44,7 +44,7 @@ COMMANDS: dict[str, str] = {
     "plot": "Draw readings over time, in the terminal or in a file to zoom in.",
     "life": "Show how a battery is used and worn, and how certain that is.",
     "events": "Show what happened to packs and service, and what lasts.",
-    "packs": "Name packs, so that `read van` is enough.",
+    "packs": "Name packs, so that `bmslink read van` is enough.",
 }
 """Command name -> its line in the list; `bmslink.cli.<name>:command` is what it does.
 

@@ -46,7 +46,7 @@ def _measurable(rule: PolicyRule) -> bool:
 
 def _ends(rule: PolicyRule, state: State) -> str:
     if state.latched:
-        return "waits for a person: `bmslink control reset`, once its cause is gone"
+        return "waits for a person: `bmslink control reset TARGET`, once its cause is gone"
     value = rule.release * rule.sign
     if not math.isfinite(value) or not _measurable(rule):
         text = "lets go once that is over"

@@ -139,9 +139,9 @@ def _held(wish: SwitchWish, text: str, lets_go: Callable[[str], str]) -> str:
 def _ends(holder: str) -> str:
     """What ends the hold of a person, in words; empty: it is no person's."""
     if holder == STOP:
-        return "`bmslink control reset` ends that"
+        return "`bmslink control reset TARGET` ends that"
     if holder.startswith(person_holder("")):
-        return "`bmslink switch` switches it on"
+        return "`bmslink switch TARGET SWITCH on` switches it on"
     return ""
 
 

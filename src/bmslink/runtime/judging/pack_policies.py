@@ -28,7 +28,7 @@ LATCHED = "What is latched stays until a person has looked"
 def _until_when(*, shadow: bool) -> str:
     """What ends that: in shadow nobody takes a `control reset`."""
     how = "in shadow, a new `control run` begins without it"
-    return f"{LATCHED}; {how if shadow else '`bmslink control reset` lets go of it'}."
+    return f"{LATCHED}; {how if shadow else '`bmslink control reset TARGET` lets go of it'}."
 
 
 def goes_on(*, shadow: bool) -> str:
