@@ -127,21 +127,21 @@ def _switch_status(
 
 
 def _held(wish: SwitchWish, text: str, lets_go: Callable[[str], str]) -> str:
-    """Who holds a switch, how that is now, and what ends it; `text`: what there is to say of those
-    of whom no more is known."""
-    found = {holder: lets_go(holder) for holder in wish.holders}
-    told = [said for said in found.values() if said]
-    if told and all(found.values()):
+    """Who holds a switch, how that is now, and what ends it; `text` says it where a detector does,
+    or where it is not known what ends the hold of a policy."""
+    told = [_of_people(holder) or lets_go(holder) for holder in wish.holders]
+    if told and all(told):
         return f"Held by {'; and by '.join(told)}"
-    return "; ".join([text, *told, *filter(None, map(_ends, wish.holders))])
+    return "; ".join([text, *filter(None, told)])
 
 
-def _ends(holder: str) -> str:
-    """What ends the hold of a person, in words; empty: it is no person's."""
+def _of_people(holder: str) -> str:
+    """A person who holds it, and what ends that, in words; empty: it is no person."""
     if holder == STOP:
-        return "`bmslink control reset TARGET` ends that"
+        return "an emergency stop: `bmslink control reset TARGET` ends it"
     if holder.startswith(person_holder("")):
-        return "`bmslink switch TARGET SWITCH on` switches it on"
+        name = holder.removeprefix(person_holder(""))
+        return f"{name}, by hand: `bmslink switch TARGET SWITCH on` switches it on"
     return ""
 
 
