@@ -46,7 +46,7 @@ COMMANDS: dict[str, str] = {
     "life": "Show how a battery is used and worn, and how certain that is.",
     "events": "Show a board's own history and what the service saw.",
     "doctor": "Find out what is wrong with link, board, battery, settings or computer.",
-    "packs": "Name packs, so that `read van` is enough.",
+    "packs": "Name packs, so that `bmslink read van` is enough.",
 }
 """Command name -> its line in the list; `bmslink.cli.<name>:command` is what it does.
 
