@@ -29,6 +29,8 @@ _WHAT = "a balancing session is set back"
 _SWITCH = Switch.BALANCE.key
 _COUNTED = ("soc", "clock", "cycle", "remaining")
 """What a board counts by itself is no setting that somebody changed."""
+_WORD = "_bits"
+"""A whole word, of which a switch is one bit."""
 
 
 async def set_back(
@@ -169,6 +171,9 @@ async def _compared(
                 restored=shown is kept.switch_before)
         )  # fmt: skip
     ours = {row.key for row in rows}
+    if kept.end is not None and kept.end.name == "stopped":  # a stop is nobody's setting
+        ours |= {switch.key for switch in Switch}
+        ours |= {key for key in kept.table if key.endswith(_WORD)}
     others = [
         f"{key} is {values.get(key)}, and was {old}"
         for key, old in kept.table.items()
