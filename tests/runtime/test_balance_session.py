@@ -21,6 +21,7 @@ from bmslink.runtime.acting.direct import do_directly
 from bmslink.runtime.acting.mailbox import ask_run, run_at
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.sessions.host import DirectHost
+from bmslink.runtime.sessions.looking import Looked
 from bmslink.runtime.sessions.session import BalanceSession, RestoreError
 from bmslink.storage.journal import Journal
 from bmslink.testing import SimulatedPack
@@ -155,6 +156,27 @@ async def test_a_setting_of_somebody_else_is_left_and_said() -> None:
     assert left.startswith("balance_delta is 0.02: somebody else set it. It was 0.01 before")
     assert report["set_back"]["changed_elsewhere"] == ["cell_ovp is 3.6, and was 3.65"]
     assert pack.settings["balance_delta"] == 0.02
+
+
+async def test_one_that_could_not_begin_does_not_claim_to_have_changed_anything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Between the plan and the change a protection began."""
+    pack = _pack("daly-a5", load="idle")
+    before = pack.settings
+
+    async def looked(session: BalanceSession) -> Looked:
+        found = await prepare(session)
+        pack.fault("condition:cell_overvoltage")
+        return found
+
+    prepare = BalanceSession.prepare
+    monkeypatch.setattr(BalanceSession, "prepare", looked)
+    report = await _balance(pack)
+    assert report["result"] == "failed"
+    assert "Nothing was sent." in report["text"]
+    assert (report["writes"], report["set_back"]["settings"]) == (0, [])
+    assert pack.settings == before
 
 
 async def test_a_board_that_cannot_be_reached_is_set_back_later() -> None:

@@ -12,12 +12,19 @@ from bmslink.board import Board
 from bmslink.config.outcome import Outcome
 from bmslink.control.sessions.kept import KeptSession, Value
 from bmslink.control.sessions.report import Set, SetBack
-from bmslink.errors import BmsError, GateError, RollbackError, SettingError, VerifyError
+from bmslink.errors import (
+    BmsError,
+    GateError,
+    RollbackError,
+    SettingError,
+    TransportError,
+    VerifyError,
+)
 from bmslink.model import Identity, Switch
 from bmslink.runtime.acting.start import pack_key
 from bmslink.storage.journal import Journal
 
-__all__ = ["SwitchBalancer", "not_yet_set", "set_back", "what_remains"]
+__all__ = ["SwitchBalancer", "not_yet_set", "passes", "set_back", "what_remains"]
 
 SwitchBalancer = Callable[[bool], Awaitable[Outcome]]
 """Sets the balancer's switch, by the road of whoever has the board."""
@@ -212,3 +219,12 @@ def what_remains(kept: KeptSession, word: str, error: BmsError | None) -> str:
         f"The session is over and not everything is set back.{why} {sure} {what}: "
         f"`bmslink balance session {word} --restore` sets it back."
     )
+
+
+def passes(error: BmsError) -> bool:
+    """Whether it is over by itself, and nothing was written: a lost link, another change of the
+    pack at this moment (a switch that is read back), a table that was read twice differently."""
+    if isinstance(error, GateError):
+        failed = [check.name for check in error.checks if check.passed is False]
+        return bool(failed) and {*failed} <= {"lock", "health"}
+    return isinstance(error, TransportError)
