@@ -286,17 +286,15 @@ class PackActor:
                         sent = Sent(sent=False, error=why)
                     else:
                         actuator = self._actuators[command.actuator]
-                        sent = await actuator.on(now + _ON_TAKES, lambda: self._at_last(command))
+                        sent = await actuator.on(
+                            now + _ON_TAKES,
+                            lambda: (
+                                self._against(command) or tell_bank(self._board, command.actuator)
+                            ),
+                        )
             except BmsError as error:
                 sent = Sent(sent=False, error=str(error))
         self._heard(command, sent)
-
-    def _at_last(self, command: SwitchCommand) -> str:
-        """The same in the moment before it leaves: then the other packs of its bank hear of it."""
-        why = self._against(command)
-        if not why:
-            tell_bank(self._board, command.actuator)
-        return why
 
     def _against(self, command: SwitchCommand) -> str:
         """Why an on that waited (for the disk, for its turn) is not sent any more, in a sentence;

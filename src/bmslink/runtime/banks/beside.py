@@ -25,6 +25,7 @@ def asks_bank(board: Board, mistaken: Callable[[BaseException], None]) -> Callab
     return why_not
 
 
-def tell_bank(board: Board, name: str) -> None:
-    """A switch of this pack closes now."""
+def tell_bank(board: Board, name: str) -> str:
+    """A switch of this pack closes now. Gives no reason against it."""
     tell_join(board, Switch(name))
+    return ""
