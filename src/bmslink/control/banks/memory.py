@@ -16,7 +16,7 @@ import msgspec
 from bmslink.control.banks.member import DIRECTIONS, Direction, Member
 from bmslink.control.decide.limits import RampMemory
 
-__all__ = ["BankMemory", "KeptPack", "KeptShare", "parse_memory"]
+__all__ = ["BankMemory", "KeptOverload", "KeptPack", "KeptShare", "parse_memory"]
 
 _DAYS = 30 * 86400.0
 """s after which shares are forgotten: joints corrode, cables are replaced."""
@@ -53,12 +53,23 @@ class KeptPack(msgspec.Struct, frozen=True, kw_only=True):
     discharge: bool | None = None
 
 
+class KeptOverload(msgspec.Struct, frozen=True, kw_only=True):
+    """A pack that was seen beyond its limit."""
+
+    pack: str
+    direction: Direction
+    share: Annotated[float, msgspec.Meta(gt=0, le=1)]
+    age: Annotated[float, msgspec.Meta(ge=0, le=_SHORT)]
+    """s since it was seen."""
+
+
 class BankMemory(msgspec.Struct, frozen=True, kw_only=True):
     """Of one bank."""
 
     shares: dict[str, KeptShare] = {}
     """By the names of packs."""
     packs: dict[str, KeptPack] = {}
+    over: tuple[KeptOverload, ...] = ()
     ramps: dict[str, RampMemory] = {}
     """Limit -> what it knows; ages in s."""
 
@@ -69,8 +80,14 @@ class BankMemory(msgspec.Struct, frozen=True, kw_only=True):
         return BankMemory(
             shares=self.shares if age <= _DAYS else {},
             packs=self.packs if sure else {},
+            over=self.over if sure or age < 0 else (),
             ramps=self.ramps if sure or age < 0 else {},
         )
+
+    def alike(self, other: BankMemory) -> bool:
+        """Whether two differ at most in what changes all the time."""
+        seen, there = ({(o.pack, o.direction, o.share) for o in m.over} for m in (self, other))
+        return (self.shares, self.packs, seen) == (other.shares, other.packs, there)
 
     def was(self, name: str, board: str) -> Mapping[Direction, bool | None]:
         """How a pack conducted, whose board is now known as `board` (empty: it has not said); empty

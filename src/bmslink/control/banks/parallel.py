@@ -78,12 +78,14 @@ class ParallelBank:
         """What must survive a restart."""
         known = self._kept.heard(self._members, now)
         ramps = {name: ramp.remember(now) for name, ramp in self._ramps.items()}
-        return BankMemory(shares=self.book.kept(), packs=known.packs, ramps=ramps)
+        return BankMemory(
+            shares=self.book.kept(), packs=known.packs, over=self.book.overloads(now), ramps=ramps
+        )
 
     def recall(self, memory: BankMemory, now: float) -> None:
         """The same back. A limit that was worked out meanwhile, and is more restrictive, stays."""
         self._kept = memory
-        self.book.recall(memory.shares)
+        self.book.recall(memory.shares, memory.over, now)
         for name, found in memory.ramps.items():
             if name in self._ramps and self._ramps[name].value is None:
                 self._ramps[name].restore(found, now)

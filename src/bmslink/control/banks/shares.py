@@ -19,7 +19,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import msgspec
 
 from bmslink.control.banks.member import DIRECTIONS, Direction, Member
-from bmslink.control.banks.memory import KeptShare
+from bmslink.control.banks.memory import KeptOverload, KeptShare
 
 __all__ = ["PackShare", "ShareBook", "SteadyState"]
 
@@ -131,8 +131,21 @@ class ShareBook:
             for name, known in self._learned.items()
         }  # fmt: skip
 
-    def recall(self, kept: Mapping[str, KeptShare]) -> None:
+    def overloads(self, now: float) -> tuple[KeptOverload, ...]:
+        """What was seen of packs beyond their limits, and still counts."""
+        return tuple(
+            KeptOverload(pack=name, direction=direction, share=share, age=now - at)
+            for (name, direction), (share, at) in self._over.items()
+            if 0 <= now - at <= _KEPT
+        )
+
+    def recall(
+        self, kept: Mapping[str, KeptShare], over: Iterable[KeptOverload], now: float
+    ) -> None:
         """The same back, but of packs that have other cells now."""
+        for seen in over:
+            if seen.pack in self._prior and seen.direction in DIRECTIONS:
+                self._over.setdefault((seen.pack, seen.direction), (seen.share, now - seen.age))
         mean = self._mean_of_an_ah()
         for name, each in kept.items():
             capacity = self._capacity.get(name)

@@ -42,7 +42,7 @@ from bmslink.model import Reading
 from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.acting.limit_sinks import LimitSinks
 from bmslink.runtime.acting.shown import nothing_known, switches_status
-from bmslink.runtime.banks.beside import asks_bank, tell_bank
+from bmslink.runtime.banks.beside import asks_bank, closing, tell_bank
 
 __all__ = ["Note", "PackActor", "TellActing"]
 
@@ -286,12 +286,8 @@ class PackActor:
                         sent = Sent(sent=False, error=why)
                     else:
                         actuator = self._actuators[command.actuator]
-                        sent = await actuator.on(
-                            now + _ON_TAKES,
-                            lambda: (
-                                self._against(command) or tell_bank(self._board, command.actuator)
-                            ),
-                        )
+                        against = closing(lambda: self._against(command), self._board, command)
+                        sent = await actuator.on(now + _ON_TAKES, against)
             except BmsError as error:
                 sent = Sent(sent=False, error=str(error))
         self._heard(command, sent)

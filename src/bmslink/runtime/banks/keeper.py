@@ -127,7 +127,7 @@ class BankKeeper:
         whole = not shortly or now - self._written >= _EVERY
         for name, before in self._kept.items():
             memory = self._banks[name].remember(now)
-            if _alike(memory, before) and (not whole or memory == before):
+            if memory.alike(before) and (not whole or memory == before):
                 continue
             self._kept[name] = memory
             self._store.save(name, memory)
@@ -137,11 +137,6 @@ class BankKeeper:
     def status(self) -> list[dict[str, Any]]:
         """For people and programs."""
         return [bank.status() for bank in self._banks.values()]
-
-
-def _alike(one: BankMemory, other: BankMemory) -> bool:
-    """Whether two differ in what changes all the time at most."""
-    return (one.shares, one.packs) == (other.shares, other.packs)
 
 
 def _same(old: BankOptions, new: BankOptions) -> bool:
