@@ -28,6 +28,8 @@ __all__ = ["BankJoin", "BankSink", "ServedBank"]
 
 _APART = 10.0
 """s between two packs that are switched on: what flows is seen before the next one."""
+_PUBLISHED = 60.0
+"""s after which a decision is published though nothing has changed: the history has a row of it."""
 _CAPACITY = 100.0
 """Ah of a pack that nobody says anything of: packs that are alike take alike shares."""
 
@@ -62,6 +64,7 @@ class ServedBank:
         self._memory = BankMemory()
         """What was kept of it, until it is reckoned."""
         self._published: tuple[object, ...] = ()
+        self._published_at = 0.0
 
     @property
     def parallel(self) -> bool:
@@ -78,8 +81,8 @@ class ServedBank:
             self.decision, self.failed = decision, ""
             self._carry_out(decision, now)
             self._teller.hear(decision, now)
-            if decision.state != self._published:
-                self._published = decision.state
+            if decision.state != self._published or now - self._published_at >= _PUBLISHED:
+                self._published, self._published_at = decision.state, now
                 self._feed.publish("limits", "", decision)
 
     def _mistaken(self, error: BaseException) -> None:
