@@ -19,6 +19,7 @@ from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Plan, make_plan, with_frames
 from bmslink.config.records.history import ChangeHistory, made_here
 from bmslink.config.records.last_change import Back, Undo
+from bmslink.config.records.on_loan import NEVER_LENT, SESSION, lent_to
 from bmslink.config.records.open_changes import begin, blocks_of, cut_off, lock_names, other_road
 from bmslink.config.rollback import close, outcome_of, roll_back, unknown
 from bmslink.config.switching.acting import by_hand
@@ -172,8 +173,12 @@ def _with_what_is_undone(plan: Plan, back: Back) -> Plan:
 
 
 async def _with_what_holds(plan: Plan, device: Board, identity: Identity) -> Plan:
-    """The plan with a check for each switch that it turns on and that something holds off, or that
-    may not close beside other packs."""
+    """The plan with a check where a session has changed settings for a while, and for each switch
+    that it turns on and that something holds off, or that may not close beside other packs."""
+    edits = {edit.key: edit.new for change in plan.changes for edit in change.edits}
+    if edits.keys() - NEVER_LENT and (lent := await lent_to(device, identity)):
+        check = Check(name=SESSION, passed=False, sentence=lent)
+        plan = replace(plan, checks=(*plan.checks, check))
     on = _turned_on(plan)
     if not on:
         return plan

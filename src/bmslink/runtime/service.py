@@ -224,9 +224,8 @@ class Service:
             asyncio.create_task(self.watcher.run(self.watcher.subscribe())),
             asyncio.create_task(self.banks.run()),
         ]
-        lives = None if history is not None else self._life_folder()
-        if lives is not None:
-            beside.append(asyncio.create_task(lives.run()))
+        lives = self._life_folder(keeps=history is None)
+        beside.append(asyncio.create_task(lives.run()))
         try:
             for name in self._packs:
                 self._start(name)
@@ -238,7 +237,7 @@ class Service:
             self.tell("service_ended", "The service ends.")
             self.feed.close()
             self.banks.save()
-            if lives is not None:
+            if history is None:
                 lives.save()
             await self._disk.queue.flush(_LAST_WORDS)
             if history is not None:
@@ -253,9 +252,9 @@ class Service:
         tell = partial(self.tell, "trouble", alarm=True)
         return BankStore(self._disk.folder, self._disk.queue, tell)
 
-    def _life_folder(self) -> LifeFolder:
-        tell = partial(self.tell, "trouble", alarm=True)
-        return LifeFolder(self.watcher.lives, self._disk.folder, self._disk.queue, tell)
+    def _life_folder(self, *, keeps: bool) -> LifeFolder:
+        tell, disk = partial(self.tell, "trouble", alarm=True), self._disk
+        return LifeFolder(self.watcher.lives, disk.folder, disk.queue, tell, keeps=keeps)
 
     def ready(self) -> None:
         """The sockets are bound: tell systemd."""

@@ -20,6 +20,7 @@ from bmslink.config.identity.known_as import pack_of, require_same_board
 from bmslink.config.identity.locks import locked_apart
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Plan
+from bmslink.config.records.on_loan import NEVER_LENT, SESSION, lent_to
 from bmslink.config.records.open_changes import begin
 from bmslink.config.switching.acting import Handed, by_hand, may_run
 from bmslink.config.switching.beside import Beside
@@ -119,7 +120,7 @@ async def rehearse_switch(
     if is_setting(device.driver, command.switch):
         return list((await _plan(device, command, waive, journal)).frames)
     identity = await device.identify()
-    await _free(device, identity, journal)
+    await _free(device, identity, command.switch, journal)
     held = await on_disk(partial(by_hand().held_off, device, identity, [command.switch]))
     if why := held.get(command.switch):
         raise refuse(f"Nothing was sent. {why}", "held")
@@ -144,8 +145,10 @@ def _possible(device: Board, command: Command, waive: Collection[str]) -> None:
         )
 
 
-async def _free(device: Board, identity: Identity, journal: Journal) -> None:
-    """`GateError` where the journal, or an unfinished change, forbids to switch on."""
+async def _free(device: Board, identity: Identity, switch: Switch, journal: Journal) -> None:
+    """`GateError` where the journal, an unfinished change or a session forbids to switch on."""
+    if switch.key not in NEVER_LENT and (lent := await lent_to(device, identity)):
+        raise refuse(f"Nothing was sent. {lent}", SESSION)
     for name, why in (await blocks_of(journal, device, identity)).items():
         raise refuse(f"Nothing was sent. {why}", name)
 
@@ -157,7 +160,7 @@ async def _on(device: Board, command: Command, journal: Journal) -> Outcome:
         locked_apart(journal.folder / "locks", lock_names(device, identity)),
         by_hand().switching_on(device, identity, command.switch) as freed,
     ):
-        await _free(device, identity, journal)
+        await _free(device, identity, command.switch, journal)
         before = await device.read()
         transaction = await begin(
             journal,
