@@ -32,6 +32,7 @@ ORDER = (
     "jsonable",
     "events",
     "model",
+    "past",
     "link",
     "settings",
     "storage",

@@ -49,10 +49,14 @@ class BankConnection(StrEnum):
 class JoinGate(Protocol):
     """Says of one pack whether a switch may close beside the other packs of its bank."""
 
-    def why_not(self, switch: Switch) -> str:
-        """Why it may not now, with numbers, in a sentence; empty: it may."""
+    def why_not(self, switch: Switch, *, opened: bool = False) -> str:
+        """Why it may not now, with numbers, in a sentence; empty: it may. One that is closed may,
+        unless it is asked for as if it were open (`opened`)."""
 
-    def began(self) -> None:
+    async def freshen(self) -> None:
+        """Have the pack read, where its latest reading may be too old to say how it is."""
+
+    def began(self, switch: Switch) -> None:
         """A switch of this pack closes now: the others wait."""
 
 

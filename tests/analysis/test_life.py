@@ -191,6 +191,81 @@ def test_a_reading_with_a_cell_that_is_not_known_proves_nothing() -> None:
     assert hand.facts.full.days is None
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_time_under_another_counter_is_unknown_and_makes_no_capacity(restarted: bool) -> None:
+    """A board that was on another pack for hours, where a third of its charge went."""
+    hand = Hand().full().go(3600, -30.0, 3.27)
+    if restarted:
+        hand.life = BatteryLife.restore(hand.life.save(), "lfp")
+    hand.life.leave_counter()
+    hand.clock, hand.time = hand.clock + 5 * HOUR, hand.time + timedelta(hours=5)
+    hand.counted = Counted()
+    hand.go(1.1 * HOUR, -30.0, 3.2).go(60, -30.0, _LOW).go(1200, 30.0, 3.2)
+    found = hand.facts
+    assert found.capacity.now.value is None and found.capacity.unused == 1
+    assert found.throughput.unknown_seconds == pytest.approx(5 * HOUR, abs=20)
+
+
+def test_one_reading_of_a_low_cell_is_no_empty_battery() -> None:
+    """At half the charge a board says 2.7 V of a cell, once; then it is charged."""
+    hand = Hand().full().go(1.5 * HOUR, -30.0, 3.27)
+    hand.go(10, -30.0, 0, cells=(3.27, 2.70, 3.27, 3.27)).go(600, -30.0, 3.27)
+    found = hand.go(2 * HOUR, 30.0, 3.3).facts.capacity
+    assert found.now.value is None and found.unused == 0
+
+
+def test_two_low_readings_with_a_gap_between_them_are_no_empty_battery() -> None:
+    hand = Hand().full().go(1.5 * HOUR, -30.0, 3.27)
+    hand.go(10, -30.0, _LOW).go(10, -30.0, _LOW, known=False)
+    assert hand.go(1200, 30.0, 3.3).facts.capacity.now.value is None
+
+
+def test_readings_that_come_twice_break_nothing_off() -> None:
+    hand, life = Hand(), BatteryLife("lfp")
+    life.hear(*_last(hand.go(10, 2.0, _FULL)))
+    for _ in range(60):
+        last = _last(hand.go(10, 2.0, _FULL))
+        life.hear(*last)
+        life.hear(*last)
+    found = life.facts()
+    assert found is not None and found.full.count == 1
+
+
+def _last(hand: Hand, amps: float = 2.0, volts: float = _FULL) -> tuple[float, Reading, Counted]:
+    return hand.clock, hand.read(amps, (volts,) * 4, {}), hand.counted
+
+
+@pytest.mark.parametrize(("size", "amps"), [(20.0, -0.3), (100.0, 0.3), (100.0, -0.3)])
+def test_an_idle_ups_with_an_offset_is_full_and_its_throughput_is_in_doubt(
+    size: float, amps: float
+) -> None:
+    """A month of a current that is not there: all that was counted is the offset."""
+    facts = Hand().go(30 * DAY, amps, 3.42, nominal=size, step=600).facts
+    assert facts.full.days == pytest.approx(0.0) and facts.full.count >= 50
+    assert facts.capacity.offset.value == pytest.approx(amps, abs=0.01)
+    flow = facts.throughput
+    for moved, sure in (
+        (flow.charged_capacity, flow.charged_capacity_uncertainty),
+        (flow.discharged_capacity, flow.discharged_capacity_uncertainty),
+        (flow.charged_energy, flow.charged_energy_uncertainty),
+        (flow.discharged_energy, flow.discharged_energy_uncertainty),
+    ):
+        assert moved <= sure or moved == 0, "nothing flowed"
+    assert flow.discharged_capacity_uncertainty > 100, "what an offset may hide is in doubt too"
+    assert measures_of(facts).full_cycles == 0
+
+
+def test_a_chemistry_that_is_corrected_forgets_what_was_taken_for_full() -> None:
+    hand = Hand("lto").go(600, 2.0, 2.65)
+    assert hand.facts.full.count == 1 and hand.facts.imbalance.top.value is not None
+    hand.life.chemistry = "lfp"
+    facts = hand.go(10, 0.0, 3.3).facts
+    assert facts.full.days is None and facts.full.count == 0
+    assert facts.imbalance.top.value is None
+    hand.life.chemistry = None
+    assert hand.full().facts.full.count == 1, "where nobody says it any more, it is what it was"
+
+
 def test_a_new_block_of_steps_begins_a_week_later() -> None:
     hand = Hand()
     for _ in range(50):

@@ -16,8 +16,9 @@ __all__ = ["Anchor", "FullWatch", "empty_anchor", "full_anchor"]
 
 _TAPER = 0.06
 """C: makers' sheets end a full charge at 0.05 C."""
-_LEAK = -0.005
-"""C: as much may flow out of a battery whose charger holds the voltage."""
+_LEAK, _LEAK_AMPS = -0.005, -0.35
+"""C and A: as much may seem to flow out of a battery whose charger holds the voltage. Boards'
+currents have offsets of 0.1 to 0.3 A, which are much of a small battery's C."""
 _HELD = 120.0
 """s that the voltage is held before it counts."""
 _BEYOND = 5.0
@@ -49,7 +50,7 @@ def full_anchor(sample: LifeSample, kind: Chemistry, capacity: float) -> Anchor 
     current = sample.current
     if current is None or not sample.cells:
         return None
-    if not _LEAK * capacity <= current <= _TAPER * capacity:
+    if not min(_LEAK * capacity, _LEAK_AMPS) <= current <= _TAPER * capacity:
         return None
     least = kind.ocv(_FULL_AT.get(kind.name, _USUALLY_FULL_AT))
     rest = sample.mean - current * kind.resistance / capacity

@@ -110,6 +110,8 @@ class CapacityFinder:
     def __init__(self, state: CapacityState | None = None) -> None:
         self.state = state or CapacityState()
         self._held = FullWatch()
+        self._low = False
+        """The latest reading was of an empty battery."""
         self.is_full = False
         """Proven by the latest reading."""
 
@@ -119,12 +121,14 @@ class CapacityFinder:
         if kind is None or not capacity:
             return
         full = full_anchor(sample, kind, capacity)
+        empty = empty_anchor(sample, kind, capacity)
+        # Boards now and then give a single cell voltage that never was: one reading proves nothing.
+        emptied, self._low = self._low and sample.step > 0, empty is not None
         if self._held.hear(sample, full) and full is not None:
             self.is_full = True
             self._hear_full(sample, full, capacity)
             return
-        empty = empty_anchor(sample, kind, capacity)
-        if empty is not None:
+        if empty is not None and emptied:
             self._hear_empty(sample, empty)
         self._turn(sample, capacity)
 
@@ -210,6 +214,12 @@ class CapacityFinder:
             sure = 1.25 * spread([x.offset for x in loops]) / math.sqrt(len(loops))
             value, sigma = middle, max(sigma, sure)
         return value, math.hypot(min(sigma, _OFFSET), _OFFSET_FLOOR)
+
+    def charge_doubt(self, amp_hours: float, hours: float) -> float:
+        """Ah, for 95 %, that a charge counted over so many hours may be wrong by: what the gain of
+        the board's current makes, and its offset, which is not taken out of the counter."""
+        value, sigma = self._offset()
+        return math.hypot((abs(value) + 2 * sigma) * hours, 2 * _GAIN * amp_hours)
 
     # -- what was found --------------------------------------------------------------------------
 

@@ -75,21 +75,30 @@ class Trend(_Fact, frozen=True, kw_only=True):
 
 
 class Throughput(_Fact, frozen=True, kw_only=True):
-    """What went in and out, of the one counter of the history."""
+    """What went in and out, of the one counter of the history.
+
+    It is what the board's current says. Each `..._uncertainty` (±, for 95 %) covers its gain and
+    its offset: where little flows, as in a UPS, the offset may be all that was counted.
+    """
 
     charged_capacity: float
     """Ah."""
+    charged_capacity_uncertainty: float
     discharged_capacity: float
     """Ah."""
+    discharged_capacity_uncertainty: float
     charged_energy: float
     """Wh."""
+    charged_energy_uncertainty: float
     discharged_energy: float
     """Wh."""
+    discharged_energy_uncertainty: float
     known_seconds: float
     unknown_seconds: float
     """s of which nothing is counted: what flowed then is in none of the others."""
     equivalent_cycles: float | None
     """What was discharged, in capacities of the battery as it was new."""
+    equivalent_cycles_uncertainty: float | None
     capacity: float | None
     """Ah that one cycle is counted with: the nominal capacity."""
     board_cycles: int | None

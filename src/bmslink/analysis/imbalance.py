@@ -85,6 +85,10 @@ class ImbalanceFinder:
         if middle and sample.age - self._resting >= _RESTED and _due(state.rest_at, sample.age):
             state.rest, state.rest_at = _add(state.rest, sample), sample.age
 
+    def forget_full(self) -> None:
+        """What was taken for full was not."""
+        self.state.top, self.state.top_at = [], None
+
     def facts(self) -> ImbalanceFacts:
         """As of now."""
         state = self.state

@@ -29,13 +29,17 @@ from bmslink.errors import UsageError
 from bmslink.model import Reading
 from bmslink.settings.chemistry import CHEMISTRIES
 
-__all__ = ["PARTS", "VERSION", "BatteryLife"]
+__all__ = ["PARTS", "VERSION", "BatteryLife", "NewerRecord"]
 
 VERSION = 1
 """Of what `save` gives."""
 _HOUR, _DAY = 3600.0, 86400.0
 _LONGEST_AWAY = 366 * _DAY
 """s that a program may have been gone: a calendar that says more was set."""
+
+
+class NewerRecord(UsageError):
+    """A later version of bmslink wrote this record: it is not read, and must not be overwritten."""
 
 
 class _Begun(msgspec.Struct):
@@ -93,16 +97,16 @@ class BatteryLife:
         if time is None or time.tzinfo is None or not math.isfinite(clock):
             return
         time = time.astimezone(UTC)
-        begun = self._begin(time, clock)
-        passed = self._passed(begun, counted)
-        step = 0.0 if self._clock is None else clock - self._clock
-        if step < 0:
-            step = 0.0
-        if self._clock is not None:
-            begun.age += step
+        begun, age = self._begin(time, clock)
+        again = clock == self._clock
+        step = 0.0 if self._clock is None else max(0.0, clock - self._clock)
+        begun.age += step
+        passed = self._passed(begun, counted, begun.age - age)
         self._clock = clock
         begun.until = time
         self._look(begun, reading)
+        if again and passed.known <= 0 and passed.unknown <= 0:
+            return  # the same reading once more: it breaks off nothing that was steady until now
         known = step if passed.unknown <= 0 and passed.known > 0 else 0.0
         sample = sample_of(
             reading, time=time, age=begun.age, step=known, counted=begun.counted,
@@ -114,21 +118,23 @@ class BatteryLife:
         self._resistance.hear(sample, begun.capacity, kind)
         self._imbalance.hear(sample, begun.capacity, full=self._capacity.is_full)
 
-    def _begin(self, time: datetime, clock: float) -> _Begun:
+    def _begin(self, time: datetime, clock: float) -> tuple[_Begun, float]:
+        """The record, and its age (s) at the reading before this one."""
         begun = self._begun
         if begun is None:
             begun = self._begun = _Begun(VERSION, time, time)
-        elif self._clock is None:  # the program was gone; only the calendar says for how long
+        age = begun.age
+        if self._clock is None:  # the program was gone; only the calendar says for how long
             away = (time - begun.until).total_seconds()
             away = min(max(0.0, away), _LONGEST_AWAY)
             begun.age += away
             if self._away:
                 begun.counted = begun.counted.plus(Counted(unknown=away))
             self._away = False
-        return begun
+        return begun, age
 
-    def _passed(self, begun: _Begun, counted: Counted) -> Counted:
-        """What was counted since the reading before, added to this record."""
+    def _passed(self, begun: _Begun, counted: Counted, seconds: float) -> Counted:
+        """What was counted in the seconds since the reading before, added to this record."""
         if not counted.sound:
             self._resistance.clear()
             return Counted()
@@ -136,13 +142,17 @@ class BatteryLife:
         passed = None if before is None else counted.since(before)
         if passed is None:  # the first look at this counter: what it counted is of somebody else
             self._resistance.clear()
-            return Counted()
+            passed = Counted(unknown=seconds)
         begun.counted = begun.counted.plus(passed)
         return passed
 
     def _look(self, begun: _Begun, reading: Reading) -> None:
         """What the board says of itself."""
-        begun.chemistry = self.chemistry or begun.chemistry
+        kind = self.chemistry or begun.chemistry
+        if begun.chemistry not in (None, kind):  # full and empty were judged by the wrong curve
+            self._capacity = CapacityFinder()
+            self._imbalance.forget_full()
+        begun.chemistry = kind
         told = number(reading.nominal_capacity, 0.5, 20000.0)
         if told is None:
             told = number(self.capacity, 0.5, 20000.0)
@@ -160,7 +170,7 @@ class BatteryLife:
     def leave_counter(self) -> None:
         """From now on another counter counts for this battery; what it says first is its zero."""
         if self._begun is not None:
-            self._begun.seen = None
+            self._begun.seen, self._away = None, False
         self._resistance.clear()
 
     def new_counter(self) -> None:
@@ -186,18 +196,18 @@ class BatteryLife:
 
     @classmethod
     def restore(cls, saved: Mapping[str, str], chemistry: str | None = None) -> BatteryLife:
-        """Go on from what `save` gave. Raises `UsageError` for anything else, and for what a later
-        version saved; a part that is missing begins anew."""
+        """Go on from what `save` gave. Raises `UsageError` for anything else, `NewerRecord` for
+        what a later version saved; a part that is missing begins anew."""
         life = cls(chemistry)
-        states = {name: _part(name, saved[name]) for name in PARTS if name in saved}
-        begun = states.get("begun")
+        begun = _part("begun", saved["begun"]) if "begun" in saved else None
         if begun is None:
             raise UsageError("The record of the battery's life is damaged: it has no beginning.")
         if begun.version > VERSION:
-            raise UsageError(
-                f"The record of the battery's life is of a later version of bmslink "
-                f"({begun.version}, this one knows {VERSION})."
+            raise NewerRecord(
+                "The record of the battery's life was written by a later version of bmslink "
+                f"(format {begun.version}, this one knows {VERSION})."
             )
+        states = {name: _part(name, saved[name]) for name in PARTS if name in saved}
         life._begun = begun
         life._usage = Usage(states.get("usage"))
         life._capacity = CapacityFinder(states.get("capacity"))
@@ -221,7 +231,7 @@ class BatteryLife:
             since=begun.since,
             until=begun.until,
             chemistry=begun.chemistry,
-            throughput=_throughput(begun, total),
+            throughput=_throughput(begun, total, self._usage, self._capacity),
             soc_hours=self._usage.soc_hours(),
             temperature_hours=self._usage.temperature_hours(),
             rates=self._usage.rates(),
@@ -243,17 +253,26 @@ class BatteryLife:
         )
 
 
-def _throughput(begun: _Begun, total: Counted) -> Throughput:
-    out, first = total.charge_out / _HOUR, begun.first_cycles
+def _throughput(begun: _Begun, total: Counted, usage: Usage, found: CapacityFinder) -> Throughput:
+    first, size = begun.first_cycles, begun.capacity
+    into, out = total.charge_in / _HOUR, total.charge_out / _HOUR
+    hours_in, hours_out = usage.hours_by_direction()
+    sure_in, sure_out = found.charge_doubt(into, hours_in), found.charge_doubt(out, hours_out)
+    energy_in, energy_out = total.energy_in / _HOUR, total.energy_out / _HOUR
     return Throughput(
-        charged_capacity=total.charge_in / _HOUR,
+        charged_capacity=into,
+        charged_capacity_uncertainty=sure_in,
         discharged_capacity=out,
-        charged_energy=total.energy_in / _HOUR,
-        discharged_energy=total.energy_out / _HOUR,
+        discharged_capacity_uncertainty=sure_out,
+        charged_energy=energy_in,
+        charged_energy_uncertainty=energy_in * sure_in / into if into else 0.0,
+        discharged_energy=energy_out,
+        discharged_energy_uncertainty=energy_out * sure_out / out if out else 0.0,
         known_seconds=total.known,
         unknown_seconds=total.unknown,
-        equivalent_cycles=out / begun.capacity if begun.capacity else None,
-        capacity=begun.capacity,
+        equivalent_cycles=out / size if size else None,
+        equivalent_cycles_uncertainty=sure_out / size if size else None,
+        capacity=size,
         board_cycles=begun.cycles,
         board_cycle_capacity=begun.cycle_capacity,
         board_cycles_since=None if first is None or begun.cycles is None else begun.cycles - first,

@@ -72,6 +72,12 @@ class Usage:
         """Hours by the cells' temperature, °C."""
         return _bands(self.state.temperature, TEMPERATURE_EDGES)
 
+    def hours_by_direction(self) -> tuple[float, float]:
+        """Hours in which charge may have flowed in, and out. Rest is in both: the offset of the
+        current hides which of them it is."""
+        into, out_of = self.state.charging, self.state.discharging
+        return (sum(into) + out_of[0]) / _HOUR, (sum(out_of) + into[0]) / _HOUR
+
     def rates(self) -> tuple[RateBand, ...]:
         """Hours and Ah by current, C. Rest has no direction."""
         state = self.state

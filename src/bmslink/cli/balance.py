@@ -60,7 +60,10 @@ class AskedFor(OptionGroup):
         typer.Option(parser=o.number, metavar="H", help="End after so many hours (48)."),
     ] = None
     untested: Annotated[
-        bool, typer.Option("--untested", help="Write what no recording proves (waives 'untested').")
+        bool,
+        typer.Option(
+            "--untested", help="Allow writes that no recording proves (waives 'untested')."
+        ),
     ] = False
     waive: c.Waive = None
 
@@ -186,7 +189,7 @@ def _kept_status(device: Board) -> dict[str, Any]:
     from bmslink.control.sessions.kept import SessionStore
     from bmslink.control.sessions.report import status_of
     from bmslink.places import place_of
-    from bmslink.runtime.sessions.session import is_running
+    from bmslink.runtime.sessions.open_sessions import is_running
 
     place, name = str(place_of(device.target)), device.target.name or ""
     store = SessionStore()
@@ -200,7 +203,7 @@ def cancel(ctx: typer.Context, target: Target = None, *, connection: ConnectionO
     from bmslink.cli.loop import run_open
     from bmslink.control.sessions.kept import SessionStore
     from bmslink.places import place_of
-    from bmslink.runtime.sessions.session import is_running
+    from bmslink.runtime.sessions.open_sessions import is_running
     from bmslink.storage.journal import actor_name
 
     shown = o.session_of(ctx)

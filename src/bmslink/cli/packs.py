@@ -45,14 +45,16 @@ def list_packs(ctx: typer.Context) -> None:
 def add_pack(
     ctx: typer.Context,
     name: Name,
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="Where it is.")],
-    force: Annotated[bool, typer.Option("--force", help="Replace the target of a name.")] = False,
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Its target.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the target of an existing name.")
+    ] = False,
     chemistry: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="What its cells are: lfp, nmc, lto, na-ion."),
+        typer.Option(metavar="NAME", help="Chemistry of its cells: lfp, nmc, lto, na-ion."),
     ] = None,
 ) -> None:
-    """Name a pack. A pin goes into the file by hand, as pin = "…": it never stands here."""
+    """Name a pack. A PIN is never an argument: add it to the file by hand, as pin = "…"."""
     from bmslink.packs import add, remember_chemistry
     from bmslink.settings.chemistry import chemistry as find_chemistry
 
@@ -75,7 +77,7 @@ def remove_pack(ctx: typer.Context, name: Name) -> None:
 
 
 def show_path(ctx: typer.Context) -> None:
-    """Show where the names stand, whether the file exists or not."""
+    """Show where the file with the names is, whether it exists or not."""
     from bmslink.packs import config_path
 
     session = _session(ctx)

@@ -21,13 +21,15 @@ __all__ = ["command"]
 
 def command(
     ctx: typer.Context,
-    ble: Annotated[bool, typer.Option("--ble", help="Only Bluetooth (or with --serial).")] = False,
+    ble: Annotated[
+        bool, typer.Option("--ble", help="Search only Bluetooth, unless --serial is given too.")
+    ] = False,
     serial: Annotated[
-        bool, typer.Option("--serial", help="Only serial ports (or with --ble).")
+        bool, typer.Option("--serial", help="Search only serial ports, unless --ble is given too.")
     ] = False,
     port: Annotated[
         list[str] | None,
-        typer.Option(metavar="P", help="This port or gateway instead of all; several times."),
+        typer.Option(metavar="P", help="Search this port or gateway instead of all (repeatable)."),
     ] = None,
     timeout: Annotated[
         float | None,
@@ -38,10 +40,11 @@ def command(
         ),
     ] = None,
     connect: Annotated[
-        bool, typer.Option("--connect", help="Connect where an advert does not tell the protocol.")
+        bool,
+        typer.Option("--connect", help="Connect if the advertisement does not tell the protocol."),
     ] = False,
     protocol: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this protocol or vendor.")
+        str | None, typer.Option(metavar="NAME", help="Search only this protocol or vendor.")
     ] = None,
     pin_file: o.PinFile = None,
 ) -> None:

@@ -223,9 +223,8 @@ class Service:
             asyncio.create_task(self.watcher.run(self.watcher.subscribe())),
             asyncio.create_task(self.banks.run()),
         ]
-        lives = None if history is not None else self._life_folder()
-        if lives is not None:
-            beside.append(asyncio.create_task(lives.run()))
+        lives = self._life_folder(keeps=history is None)
+        beside.append(asyncio.create_task(lives.run()))
         try:
             for name in self._packs:
                 self._start(name)
@@ -236,7 +235,7 @@ class Service:
             await self._end(*self._tasks)
             self.tell("service_ended", "The service ends.")
             self.feed.close()
-            if lives is not None:
+            if history is None:
                 lives.save()
             await self._disk.queue.flush(_LAST_WORDS)
             if history is not None:
@@ -247,9 +246,9 @@ class Service:
                 task.cancel()
             self._disk.queue.close()
 
-    def _life_folder(self) -> LifeFolder:
-        tell = partial(self.tell, "trouble", alarm=True)
-        return LifeFolder(self.watcher.lives, self._disk.folder, self._disk.queue, tell)
+    def _life_folder(self, *, keeps: bool) -> LifeFolder:
+        tell, disk = partial(self.tell, "trouble", alarm=True), self._disk
+        return LifeFolder(self.watcher.lives, disk.folder, disk.queue, tell, keeps=keeps)
 
     def ready(self) -> None:
         """The sockets are bound: tell systemd."""

@@ -32,13 +32,14 @@ def _line(title: str, text: str) -> str:
 
 def _throughput(flow: _Life) -> Iterator[str]:
     for title, way in (("charged", "charged"), ("discharged", "discharged")):
-        amp_hours, watt_hours = flow[f"{way}_capacity"], flow[f"{way}_energy"]
-        yield _line(title, f"{amp_hours:.1f} Ah, {watt_hours / 1000:.2f} kWh")
-    cycles, capacity = flow["equivalent_cycles"], flow["capacity"]
-    if cycles is None:
-        yield _line("full cycles", "unknown: the board does not say its nominal capacity")
+        charge = _sure(flow, f"{way}_capacity", 1, 1)
+        energy = _sure(flow, f"{way}_energy", 1000, 2)
+        yield _line(title, f"{charge} Ah, {energy} kWh")
+    if flow["equivalent_cycles"] is None:
+        yield _line("full cycles", "unknown: the board does not report its nominal capacity")
     else:
-        yield _line("full cycles", f"{cycles:.1f} (of {capacity:g} Ah), as counted here")
+        cycles, capacity = _sure(flow, "equivalent_cycles", 1, 1), flow["capacity"]
+        yield _line("full cycles", f"{cycles} (of {capacity:g} Ah), as counted here")
     board, since = flow["board_cycles"], flow["board_cycles_since"]
     if board is not None:
         moved = flow["board_cycle_capacity"]
@@ -46,6 +47,11 @@ def _throughput(flow: _Life) -> Iterator[str]:
         yield _line("", f"{board} over its life{more}, {since} of them since then, says the board")
     known, unknown = flow["known_seconds"] / 3600, flow["unknown_seconds"] / 3600
     yield _line("counted", f"{_hours(known)}; of {_hours(unknown)} more nothing is known")
+
+
+def _sure(flow: _Life, name: str, unit: float, digits: int) -> str:
+    value, sure = flow[name], flow[f"{name}_uncertainty"]
+    return f"{value / unit:.{digits}f} ± {sure / unit:.{digits}f}"
 
 
 def _capacity(found: _Life) -> Iterator[str]:

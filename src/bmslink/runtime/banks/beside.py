@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bmslink.board import Board
-from bmslink.config.switching.joining import why_not_join
+from bmslink.config.switching.joining import tell_join, why_not_join
 from bmslink.model import Switch
 from bmslink.runtime.acting.contained import contained
 
@@ -25,7 +25,6 @@ def asks_bank(board: Board, mistaken: Callable[[BaseException], None]) -> Callab
     return why_not
 
 
-def tell_bank(board: Board) -> None:
+def tell_bank(board: Board, name: str) -> None:
     """A switch of this pack closes now."""
-    if board.joins is not None:
-        board.joins.began()
+    tell_join(board, Switch(name))

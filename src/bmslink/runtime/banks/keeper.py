@@ -66,8 +66,8 @@ class BankKeeper:
         """A pack that is served from now on: its bank hears of it, and is asked before it joins."""
         pack.looked = partial(self._look, pack.name)
         banked = self.of(pack.name) is not None
-        gate = BankJoin(pack.name, partial(self.of, pack.name)) if banked else None
-        pack.board.joins = gate
+        gate = BankJoin(pack.name, partial(self.of, pack.name), pack.freshen)
+        pack.board.joins = gate if banked else None
 
     def sink_of(self, name: str) -> BankSink:
         """What carries the limits of a pack out where its bank does."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from bmslink.control.act.sinks import SinkState
@@ -163,23 +163,32 @@ class ServedBank:
 
     # -- joining ---------------------------------------------------------------------------------
 
-    def may_join(self, name: str, switch: Switch) -> JoinVerdict:
-        """Whether a switch of one of its packs may close beside the others now."""
+    def may_join(self, name: str, switch: Switch, *, opened: bool = False) -> JoinVerdict:
+        """Whether a switch of one of its packs may close beside the others now; `opened`: if it
+        were open."""
         now = asyncio.get_running_loop().time()
         if not self.parallel:
             return JoinVerdict(code=JoinCode.FREE)
         if self._joining is not None:
             other, began = self._joining
             if other != name and now - began < _APART:
-                text = f"{other} is being switched on, and one pack joins at a time."
+                text = (
+                    f"{other} is being switched on, and one pack joins at a time: {name} may in "
+                    f"{_APART - now + began:.0f} s."
+                )
                 return JoinVerdict(code=JoinCode.TURN, text=text)
         members = {each.name: each for each in self._members()}
         own = members.pop(name)
-        return may_join(own, [*members.values()], str(switch), self.options.resistance, now)
+        return may_join(
+            own, [*members.values()], str(switch), self.options.resistance, now, opened=opened
+        )
 
-    def joins(self, name: str) -> None:
-        """A switch of this pack closes now."""
-        self._joining = name, asyncio.get_running_loop().time()
+    def joins(self, name: str, switch: Switch) -> None:
+        """A switch of this pack closes now. One that is closed already keeps nobody waiting."""
+        now = asyncio.get_running_loop().time()
+        own = next(each for each in self._members() if each.name == name)
+        if not (own.fresh(now) and own.conducts(str(switch), now)):
+            self._joining = name, now
 
     # -- for people ------------------------------------------------------------------------------
 
@@ -240,16 +249,26 @@ class BankSink:
 class BankJoin:
     """The gate of one pack: `Board.joins`."""
 
-    def __init__(self, name: str, bank: Callable[[], ServedBank | None]) -> None:
-        self._name, self._bank = name, bank
+    def __init__(
+        self,
+        name: str,
+        bank: Callable[[], ServedBank | None],
+        freshen: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`freshen`: what reads the pack for whoever has its board."""
+        self._name, self._bank, self._freshen = name, bank, freshen
 
-    def why_not(self, switch: Switch) -> str:
+    async def freshen(self) -> None:
+        """Have the pack read: while a command has its board, nobody else does."""
+        await self._freshen()
+
+    def why_not(self, switch: Switch, *, opened: bool = False) -> str:
         """Why it may not close now, in a sentence; empty: it may."""
         bank = self._bank()
-        return "" if bank is None else bank.may_join(self._name, switch).text
+        return "" if bank is None else bank.may_join(self._name, switch, opened=opened).text
 
-    def began(self) -> None:
+    def began(self, switch: Switch) -> None:
         """It closes now."""
         bank = self._bank()
         if bank is not None:
-            bank.joins(self._name)
+            bank.joins(self._name, switch)

@@ -107,14 +107,15 @@ class PackPolicies:
         new.load(self.engine.save(), now)
         self.engine = new
 
-    def step(self, reading: Reading, now: float) -> None:
-        """Judge a reading, received at `now` (seconds of the loop's clock)."""
+    def step(self, reading: Reading, now: float, *, counted: bool = False) -> None:
+        """Judge a reading, received at `now` (seconds of the loop's clock). `counted`: the policies
+        before these judged it too."""
         if not self._greeted:
             self._greeted = True
             for finding in check_pack(reading, self.policies):
                 if finding.level >= Level.WARNING:
                     self._listener.found(finding)
-        self._take(self.engine.step(reading, now))
+        self._take(self.engine.step(reading, now, counted=counted))
 
     def tick(self, now: float) -> None:
         """Judge that nothing was heard until `now`."""

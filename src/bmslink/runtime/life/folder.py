@@ -1,5 +1,5 @@
 """Where a service without a history keeps the lives of its batteries: a file for each board, in the
-state folder, written once a minute."""
+state folder, written once a minute. One that has got a history since takes them over from there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from bmslink.runtime.judging.disk import DiskQueue
-from bmslink.runtime.life.keeper import LifeKeeper
+from bmslink.runtime.life.keeper import LifeKeeper, without_pack
 from bmslink.storage.state import DamagedState, StateFolder
 
 __all__ = ["LifeFolder"]
@@ -25,13 +25,21 @@ class LifeFolder:
     """Of one service. `run` until cancelled, then `save`."""
 
     def __init__(
-        self, lives: LifeKeeper, folder: StateFolder, queue: DiskQueue, tell: Callable[[str], None]
+        self,
+        lives: LifeKeeper,
+        folder: StateFolder,
+        queue: DiskQueue,
+        tell: Callable[[str], None],
+        *,
+        keeps: bool = True,
     ) -> None:
-        """`tell` hears, in a sentence, what goes wrong; once, until it goes well."""
+        """`tell` hears, in a sentence, what goes wrong; once, until it goes well. `keeps`: lives
+        are written here; else a history has them, and what it has not is looked up here."""
         self._lives, self._folder, self._queue, self._tell = lives, folder, queue, tell
         self._parts: dict[str, dict[str, str]] = {}
         self._unwritten = False
-        lives.new_counter = True
+        self._keeps = keeps
+        lives.new_counter, lives.elsewhere = keeps, not keeps
 
     async def run(self) -> None:
         """Look up what was stored of each new board, and write once a minute."""
@@ -39,9 +47,11 @@ class LifeFolder:
         written = loop.time()
         while True:
             await asyncio.sleep(_LOOK)
+            if not self._keeps and not self._lives.complete:
+                continue  # first what the history has
             for board in [*self._lives.wanted]:
                 await self._look_up(board)
-            if loop.time() - written >= _EVERY:
+            if self._keeps and loop.time() - written >= _EVERY:
                 written = loop.time()
                 self.save()
 
@@ -54,7 +64,10 @@ class LifeFolder:
             found = None
         parts = (found or {}).get(_PARTS)
         known = _texts(parts) if isinstance(parts, Mapping) else {}
-        self._parts[board] = known
+        if self._keeps:
+            self._parts[board] = known
+        elif known:  # the counter of the history is another one
+            known = without_pack(known)
         self._lives.give({board: known})
 
     def save(self) -> None:

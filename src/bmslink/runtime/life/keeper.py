@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from bmslink.analysis import BatteryLife, Counted, LifeFacts
+from bmslink.analysis.life import NewerRecord
 from bmslink.config.identity.fingerprint import fingerprint_of
 from bmslink.errors import UsageError
 from bmslink.model import Reading
 from bmslink.runtime.watching.energy import EnergyTotals
 
-__all__ = ["BoardOfPack", "LifeKeeper", "LifeRow", "counted_of"]
+__all__ = ["BoardOfPack", "LifeKeeper", "LifeRow", "counted_of", "without_pack"]
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +77,8 @@ class LifeKeeper:
         """The board of a pack; `None`: not known yet."""
         self.complete = False
         """All that was ever stored has been given: another board is a new one."""
+        self.elsewhere = False
+        """Of a board that is not in what was given it is looked up elsewhere first."""
         self.new_counter = False
         """The counter began anew with this process: it is not kept by itself."""
         self.wanted: set[str] = set()
@@ -85,6 +88,10 @@ class LifeKeeper:
         self._looked: set[str] = set()
         self._boards: dict[str, str] = {}
         """Pack -> board."""
+        self._disowned: dict[str, str] = {}
+        """Board -> what is to be written of whose it is: another one is on its pack now."""
+        self._newer: set[str] = set()
+        """Boards whose record a later version wrote: it is left as it is."""
 
     # -- what was stored -------------------------------------------------------------------------
 
@@ -112,27 +119,31 @@ class LifeKeeper:
                 if record.written.get(part) != data:
                     rows.append(LifeRow(board, part, data))
             record.heard = False
+        rows += [LifeRow(board, ABOUT, about) for board, about in self._disowned.items()]
         return rows
 
     def wrote(self, rows: Iterable[LifeRow]) -> None:
         """These are on the disk."""
         for row in rows:
-            self._records[row.board].written[row.part] = row.data
+            if row.board in self._records:
+                self._records[row.board].written[row.part] = row.data
+            self._disowned.pop(row.board, None)
 
     def failed(self, rows: Iterable[LifeRow]) -> None:
         """These are not: they are tried again."""
         for row in rows:
-            self._records[row.board].heard = True
+            if row.board in self._records:
+                self._records[row.board].heard = True
 
     # -- readings --------------------------------------------------------------------------------
 
     def hear(self, pack: str, clock: float, reading: Reading, totals: EnergyTotals | None) -> None:
         """A reading that the counter of this pack has heard."""
         board = self.board_of(pack)
-        if board is None or totals is None:
+        if board is None or totals is None or board.key in self._newer:
             return
         record = self._records.get(board.key)
-        if record is None or self._boards.get(pack) != board.key:
+        if record is None or self._boards.get(pack) != board.key or _another(record.who, board.who):
             record = self._begin(pack, board)
             if record is None:
                 return
@@ -143,11 +154,16 @@ class LifeKeeper:
     def _begin(self, pack: str, board: BoardOfPack) -> _Record | None:
         """The record of a board that is on this pack from now on; `None`: it is not known yet
         whether there is one."""
-        if not self.complete and board.key not in self._looked:
+        if board.key not in self._looked and (self.elsewhere or not self.complete):
             self.wanted.add(board.key)
             return None
-        record = self._records.get(board.key) or self._restored(board)
-        if record.pack != pack:
+        record = self._records.get(board.key)
+        if record is None or _another(record.who, board.who):
+            record = self._restored(board)
+        if record is None:
+            return None
+        before = self._boards.get(pack, board.key)
+        if record.pack != pack or before != board.key:  # this counter has counted for another one
             record.life.leave_counter()
             record.pack = pack
         for key, other in self._records.items():
@@ -155,25 +171,28 @@ class LifeKeeper:
                 other.life.leave_counter()
                 other.pack, other.heard = "", True
         for key, parts in self._stored.items():
-            about = _about(parts)
-            if about.get(_PACK) == pack and key != board.key:
-                self._stored[key] = {**parts, ABOUT: json.dumps({**about, _PACK: ""})}
+            if _about(parts).get(_PACK) == pack and key != board.key:
+                self._stored[key] = without_pack(parts)
+                self._disowned[key] = self._stored[key][ABOUT]
         record.who = board.who or record.who
         self._records[board.key], self._boards[pack] = record, board.key
+        self._disowned.pop(board.key, None)
         return record
 
-    def _restored(self, board: BoardOfPack) -> _Record:
+    def _restored(self, board: BoardOfPack) -> _Record | None:
+        """The record as it was stored, or a new one; `None`: it is not to be touched."""
         parts = self._stored.pop(board.key, None)
         if parts is None:
             return _Record(BatteryLife(board.chemistry), "", board.who)
         about = _about(parts)
-        who = about.get(_WHO)
-        if isinstance(who, Mapping) and board.who is not None:
-            different = fingerprint_of(who).differs(fingerprint_of(board.who))
-            if different:  # the same place, but another board
-                return _Record(BatteryLife(board.chemistry), "", board.who)
+        if _another(about.get(_WHO), board.who):  # the same place, but another board
+            return _Record(BatteryLife(board.chemistry), "", board.who)
         try:
             life = BatteryLife.restore(parts, board.chemistry)
+        except NewerRecord as error:
+            _log.warning("%s It is left as it is, and nothing is recorded of %s.", error, board.key)
+            self._newer.add(board.key)
+            return None
         except UsageError as error:
             _log.warning("%s It begins anew.", error)
             return _Record(BatteryLife(board.chemistry), "", board.who)
@@ -190,6 +209,18 @@ class LifeKeeper:
         if record is None or record.pack != pack:
             return None
         return record.life.facts(None if totals is None else counted_of(totals))
+
+
+def _another(known: object, now: Mapping[str, Any] | None) -> bool:
+    """Whether a board is surely not the one that a record is of."""
+    if known is now or not isinstance(known, Mapping) or now is None:
+        return False
+    return bool(fingerprint_of(known).differs(fingerprint_of(now)))
+
+
+def without_pack(parts: Mapping[str, str]) -> dict[str, str]:
+    """A record whose counter is not that of its pack any more."""
+    return {**parts, ABOUT: json.dumps({**_about(parts), _PACK: ""})}
 
 
 def _about(parts: Mapping[str, str]) -> dict[str, Any]:

@@ -30,7 +30,8 @@ from bmslink.runtime.judging.pack_judge import PackJudge
 from bmslink.runtime.pack_turns import PackTurns
 from bmslink.runtime.service_file import PackPlan
 from bmslink.runtime.sessions.host import pace_of, sim_sinks
-from bmslink.runtime.sessions.session import BalanceSession, is_running
+from bmslink.runtime.sessions.open_sessions import is_running
+from bmslink.runtime.sessions.session import BalanceSession
 from bmslink.runtime.watching.conditions import Teller
 from bmslink.storage.journal import Journal, acting_for
 from bmslink.storage.state import DamagedState

@@ -19,6 +19,7 @@ from typing import Any
 from bmslink import config
 from bmslink.board import Board
 from bmslink.config.plan import Plan
+from bmslink.config.records.on_loan import changing_for_session
 from bmslink.control.sessions.ends import Ending
 from bmslink.control.sessions.kept import KeptSession, SessionStore
 from bmslink.control.sessions.machine import step
@@ -41,13 +42,13 @@ from bmslink.runtime.sessions.hearing import (
 )
 from bmslink.runtime.sessions.host import SessionHost
 from bmslink.runtime.sessions.looking import Looked, changes_for, look_before
+from bmslink.runtime.sessions.open_sessions import session_lock
 from bmslink.runtime.sessions.setting_back import not_yet_set, set_back, what_remains
 from bmslink.settings.chemistry import chemistry
-from bmslink.storage.alone import hold_lock
 from bmslink.storage.journal import Journal, JournalError, actor_name
-from bmslink.storage.state import UnwritableState, state_path
+from bmslink.storage.state import UnwritableState
 
-__all__ = ["BalanceSession", "RestoreError", "is_running"]
+__all__ = ["BalanceSession", "RestoreError"]
 
 _log = logging.getLogger(__name__)
 
@@ -68,18 +69,6 @@ _LONGEST_GAP = 7 * 86400.0
 class RestoreError(BmsError):
     """A session is over, and what it set is not all read back as it was. The message says what
     remains, and the command that sets it back."""
-
-
-def is_running(pack: str) -> bool:
-    """Whether some program runs a session of a pack now. Looks at the disk."""
-    lock = _lock(pack)
-    if lock is not None:
-        os.close(lock)
-    return lock is None
-
-
-def _lock(pack: str) -> int | None:
-    return hold_lock(state_path() / "locks", f"balance {pack}")
 
 
 class BalanceSession:
@@ -117,7 +106,7 @@ class BalanceSession:
         async with host.turn("a balancing session is planned") as board:
             self.looked = await look_before(
                 board, self._options, sink=host.limited, sink_trouble=host.trouble,
-                journal=self._journal, store=self._store, served=host.owner == "service",
+                journal=self._journal, served=host.owner == "service",
             )  # fmt: skip
         return self.looked
 
@@ -191,11 +180,12 @@ class BalanceSession:
 
     @contextmanager
     def _alone(self, pack: str) -> Iterator[None]:
-        lock = _lock(pack)
+        lock = session_lock(pack)
         if lock is None:
             raise GateError(f"Nothing was sent: another program balances {pack} already.")
         try:
-            yield
+            with changing_for_session():
+                yield
         finally:
             os.close(lock)
 

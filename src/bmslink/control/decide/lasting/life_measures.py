@@ -20,7 +20,7 @@ class LifeMeasures(NamedTuple):
     """% by which the worst cell's resistance grew more than the median cell's, less what it is
     unsure by."""
     full_cycles: float | None = None
-    """In the battery's life: as the board counts, or as counted here, whichever is more."""
+    """In the battery's life: as the board counts, or as surely counted here, whichever is more."""
 
 
 def measures_of(facts: LifeFacts | None) -> LifeMeasures:
@@ -38,7 +38,10 @@ def measures_of(facts: LifeFacts | None) -> LifeMeasures:
         for cell in facts.resistance.cells
         if cell.change is not None
     ]
-    cycles = [c for c in (flow.equivalent_cycles, flow.board_cycles) if c is not None]
+    ours = flow.equivalent_cycles
+    if ours is not None:
+        ours = max(0.0, ours - (flow.equivalent_cycles_uncertainty or 0.0))
+    cycles = [c for c in (ours, flow.board_cycles) if c is not None]
     return LifeMeasures(
         days_since_full=never if full.days is None else full.days,
         capacity_left=left,
