@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from bmslink.control.act.actuator import ACTUATORS
 from bmslink.control.act.facts import SwitchFacts
@@ -19,6 +19,8 @@ from bmslink.control.decide.policy import Demand
 from bmslink.errors import VerifyError
 
 __all__ = [
+    "Note",
+    "TellActing",
     "not_read_back",
     "nothing_known",
     "require_read_back",
@@ -33,6 +35,18 @@ Switches = Mapping[str, Mapping[str, Any]]
 _SHOWS = 15.0
 """How long a board may take to show it, s: a slow one is read every few seconds."""
 _LOOK = 0.25
+
+
+class TellActing(Protocol):
+    """Publishes an event of the pack."""
+
+    def __call__(self, what: str, text: str, *, alarm: bool = False, **data: Any) -> None: ...
+
+
+class Note(Protocol):
+    """Has a record written to the journal, soon; waits for nothing."""
+
+    def __call__(self, event: str, **data: Any) -> None: ...
 
 
 def switches_status(

@@ -103,14 +103,14 @@ def service(host: HostFacts) -> Judgement | None:
                     command="sudo systemctl restart bmslink",
                 )
             )
-    for path in host.stale:
-        findings.append(
-            DoctorFinding(
-                severity=EventSeverity.INFO,
-                what=f"A service ended without taking its entry along: {path}.",
-                fix="Nothing has to be done: the entry is passed over, and the next one replaces it.",
-            )
+    findings += [
+        DoctorFinding(
+            severity=EventSeverity.INFO,
+            what=f"A service ended without taking its entry along: {path}.",
+            fix="Nothing has to be done: the next service replaces it.",
         )
+        for path in host.stale
+    ]
     told = ", ".join(f"process {s.get('pid')}, bmslink {s.get('version')}" for s in host.services)
     return found(*findings, right=f"runs: {told}" if told else "no service runs")
 
@@ -229,7 +229,7 @@ def configuration(host: HostFacts) -> Judgement | None:
                       command="bmslink packs path")
         for text in host.remarks
     ]  # fmt: skip
-    return found(*notes, right="bmslink.toml can be used, or there is none")
+    return found(*notes, right=host.file or "there is no bmslink.toml")
 
 
 def private(host: HostFacts) -> Judgement | None:
