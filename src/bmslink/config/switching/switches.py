@@ -25,7 +25,7 @@ from bmslink.config.records.open_changes import begin
 from bmslink.config.switching.acting import Handed, by_hand, may_run
 from bmslink.config.switching.beside import Beside
 from bmslink.config.switching.confirm import look_at, seen
-from bmslink.config.switching.joining import require_may_join
+from bmslink.config.switching.joining import freshen, require_may_join, tell_join
 from bmslink.config.switching.off import rehearse_off, switch_off
 from bmslink.errors import (
     BmsError,
@@ -67,7 +67,9 @@ async def switch(
     """
     if device.opened:
         _possible(device, command, waive)
-    require_may_join(device, _command(command), waive)
+    if _command(command).on:
+        await freshen(device, [command.switch])
+    require_may_join(device, command, waive)
     handed = Handed(None)
     if _command(command).on or await may_run():
         handed = await by_hand().hand_over(device, command)
@@ -109,6 +111,8 @@ async def rehearse_switch(
     Refuses what `switch` refuses.
     """
     _possible(device, command, waive)
+    if command.on:
+        await freshen(device, [command.switch])
     require_may_join(device, command, waive, rehearsed=True)
     journal = journal or Journal()
     if not command.on:
@@ -153,7 +157,7 @@ async def _on(device: Board, command: Command, journal: Journal) -> Outcome:
     """By a command of the protocol."""
     identity = await device.identify()
     async with (
-        locked_apart(journal.folder / "locks", lock_names(device, identity)),
+        locked_apart(journal.folder / "locks", partial(lock_names, device, identity)),
         by_hand().switching_on(device, identity, command.switch) as freed,
     ):
         await _free(device, identity, command.switch, journal)
@@ -167,6 +171,7 @@ async def _on(device: Board, command: Command, journal: Journal) -> Outcome:
             on=command.on,
         )
         beside, known, lost = Beside.of(device), pack_of(identity), ""
+        tell_join(device, command.switch)
         try:
             await _send(device, command, transaction, known)
         except (TransportError, FrameError) as error:

@@ -47,7 +47,7 @@ ADVICE: Mapping[Condition, Advice] = MappingProxyType(
         ),
         _C.DISCHARGE_OVERCURRENT: Advice(
             "The load takes more than the board allows, often when an inverter starts.",
-            "Reduce the load, precharge the inverter, or compare discharge_ocp with fuse and cable.",
+            "Reduce or precharge the load, or compare discharge_ocp with fuse and cable.",
         ),
         _C.SHORT_CIRCUIT: Advice(
             "A short circuit, or an inverter whose empty capacitors look like one.",
@@ -78,7 +78,7 @@ ADVICE: Mapping[Condition, Advice] = MappingProxyType(
         ),
         _C.CELL_DELTA: Advice(
             "A cell is weaker or fuller than the others, or a sense wire is bad.",
-            "At the top of charge, balance the cells; under load only, check that cell's terminals.",
+            "At the top: balance the cells. Only under load: check that cell's terminals.",
         ),
         _C.TEMPERATURE_DELTA: Advice(
             "One probe is much warmer than another: a hot terminal, or a loose probe.",

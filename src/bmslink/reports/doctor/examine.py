@@ -10,22 +10,23 @@ for finding in examination.findings:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from bmslink.board import Board
 from bmslink.device import Device
 from bmslink.errors import BmsError
 from bmslink.link.transport import Endpoint, Pin
 from bmslink.packs import NamedPack, find_pack, find_pin, load_packs
+from bmslink.reports.doctor.examination import Examination
 from bmslink.reports.doctor.facts import HostFacts, PackFacts
-from bmslink.reports.doctor.finding import DoctorFinding, Examination, Looked
+from bmslink.reports.doctor.finding import DoctorFinding, Looked
 from bmslink.reports.doctor.host import look_at_host
 from bmslink.reports.doctor.look import look_at_pack
 from bmslink.reports.doctor.table import HOST_CHECKS, PACK_CHECKS, judge
-from bmslink.target import resolve
+from bmslink.target import resolve_each
 
-__all__ = ["examine", "examine_host", "judged"]
+__all__ = ["examine", "examine_all", "examine_host", "judged"]
 
 Said = DoctorFinding | tuple[bool, Looked]
 
@@ -39,45 +40,59 @@ async def examine(
     named: NamedPack | None = None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Examination:
-    """One pack, and this computer with `host`. A device or board that is open stays open, and
-    what only a recording of the line shows is not known then. `quick` looks at less of the line
-    (a few seconds instead of half a minute).
+    """One pack (or those of a range of addresses), and this computer with `host`. A device or board
+    that is open stays open; what only a recording of its line shows is not known then. `quick`
+    looks at less of the line (a few seconds instead of up to a minute).
 
     Raises `TargetError` for a target that cannot be; everything else that is wrong is a finding.
     """
     board = target.board if isinstance(target, Device) else target
     if isinstance(board, Board):
         facts = await look_at_pack(
-            board.target, named=board.named, tell=tell, quick=quick, board=board
+            board.target, named=named or board.named, tell=tell, quick=quick, board=board
         )
-    else:
-        endpoint = resolve(board)
-        word = str(board) if isinstance(board, str) else None
-        facts = await look_at_pack(
-            endpoint,
-            named=named or (find_pack(word) if word is not None else None),
-            pin=pin or find_pin(word),
-            tell=tell,
-            quick=quick,
-        )
-    return judged([facts], await look_at_host() if host else None)
+        return judged([facts], await look_at_host() if host else None)
+    word = board if isinstance(board, str) else None
+    return await examine_all(
+        resolve_each(board),
+        named=named or (find_pack(word) if word is not None else None),
+        pin=pin or find_pin(word),
+        host=host,
+        quick=quick,
+        tell=tell,
+    )
+
+
+async def examine_all(
+    endpoints: Sequence[Endpoint],
+    *,
+    named: NamedPack | None = None,
+    pin: Pin | None = None,
+    host: bool = True,
+    quick: bool = False,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Examination:
+    """The same of packs whose targets are resolved, one after the other."""
+    look = partial(look_at_pack, named=named, pin=pin, tell=tell, quick=quick)
+    found = [await look(each) for each in endpoints]
+    return judged(found, await look_at_host() if host else None)
 
 
 async def examine_host(
     *, packs: bool = True, tell: Callable[[str], None] = lambda text: None
 ) -> Examination:
-    """This computer, and each pack of bmslink.toml in short."""
+    """This computer, and each pack of bmslink.toml in short. Raises nothing."""
     host = await look_at_host()
     found: list[PackFacts] = []
-    try:
-        named = load_packs() if packs and not host.config else {}
-    except BmsError:
-        named = {}
-    for name, pack in named.items():
-        endpoint = resolve(name)
-        found.append(
-            await look_at_pack(endpoint, named=pack, pin=find_pin(name), tell=tell, quick=True)
-        )
+    for name, pack in (load_packs() if packs and not host.config else {}).items():
+        try:
+            endpoints = resolve_each(name)
+        except BmsError as error:
+            host.config = str(error)
+            continue
+        secret = find_pin(name)
+        look = partial(look_at_pack, named=pack, pin=secret, tell=tell, quick=True)
+        found += [await look(each) for each in endpoints]
     return judged(found, host)
 
 
@@ -96,22 +111,6 @@ def judged(packs: Iterable[PackFacts], host: HostFacts | None) -> Examination:
         findings=tuple(sorted(findings, key=lambda each: -each.severity.rank)),
         right=tuple(each for fine, each in looked if fine),
         not_known=tuple(each for fine, each in looked if not fine),
-        facts=_facts(packs, host),
+        packs=tuple(packs),
+        computer=host,
     )
-
-
-def _facts(packs: list[PackFacts], host: HostFacts | None) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "packs": [
-            {
-                "target": str(facts.target),
-                "name": facts.target.name or None,
-                "identity": None if facts.identity is None else facts.identity.to_dict(),
-                "reading": None if facts.reading is None else facts.reading.to_dict(),
-            }
-            for facts in packs
-        ]
-    }
-    if host is not None:
-        found["versions"] = dict(host.versions)
-    return found

@@ -54,6 +54,7 @@ class LineFacts:
     """What passed on the line while the doctor looked."""
 
     requests: int = 0
+    """While it was read, again and again."""
     timeouts: int = 0
     turnaround: float | None = None
     """s."""
@@ -70,6 +71,8 @@ class LineFacts:
     """Requests as they stand in the recording."""
     doubles: int = 0
     """Answers that came twice."""
+    halves: int = 0
+    """Answers without one whole frame."""
     strangers: int = 0
     """Frames of other devices."""
     tails: int = 0
@@ -80,8 +83,8 @@ class LineFacts:
     """s."""
     masters: str = ""
     """What those bytes are, in words."""
-    slept: bool = False
-    """The first request got no answer, and all later ones did."""
+    woken: int = 0
+    """How many requests at the beginning got no answer before one did."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,12 +111,16 @@ class PackFacts:
     readings: tuple[Reading, ...] = ()
     table: SettingsSnapshot | None = None
     cells: KnownCells = field(default_factory=KnownCells)
+    settable: frozenset[str] = frozenset()
+    """What can be set besides settings: `clock`, `soc`."""
     clock: datetime | None = None
     clock_off: float | None = None
     """s that the board's clock is ahead of this computer's."""
     open_change: str = ""
     verification: Verification | None = None
     orphans: tuple[Mapping[str, Any], ...] = ()
+    switches: Mapping[str, bool | None] = field(default_factory=dict)
+    """How the board shows its switches, where it was asked for them."""
     life: Mapping[str, Any] | None = None
     """What the service knows of the battery's life, as `bmslink life --json`."""
     mates: Mapping[str, Mapping[str, Value | None]] = field(default_factory=dict)
@@ -177,6 +184,8 @@ class HostFacts:
     """Balancing sessions that were cut off: `target`, `owner`, `held`."""
     folders: tuple[Mapping[str, Any], ...] = ()
     """Folders that are written to: `path`, `what`, `trouble`, `free` (bytes)."""
+    file: str = ""
+    """The bmslink.toml that is used, with how many packs it names; empty: there is none."""
     config: str = ""
     """Why bmslink.toml cannot be used; empty: it can, or there is none."""
     private: tuple[tuple[str, str], ...] = ()

@@ -1,4 +1,4 @@
-"""What the doctor says: findings, and what was looked at and found right or not looked at at all."""
+"""What the doctor says: findings, and what is right, or could not be looked at."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from bmslink.jsonable import plain
 __all__ = [
     "Area",
     "DoctorFinding",
-    "Examination",
     "Judgement",
     "Looked",
     "found",
@@ -114,35 +113,4 @@ class Looked:
             "area": self.area.value,
             "text": self.text,
             "pack": self.pack or None,
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Examination:
-    """All that one look found."""
-
-    target: str = ""
-    """The pack, as resolved; empty: this computer and all packs of its bmslink.toml."""
-    findings: tuple[DoctorFinding, ...] = ()
-    """The worst first."""
-    right: tuple[Looked, ...] = ()
-    """What was examined and found right."""
-    not_known: tuple[Looked, ...] = ()
-    """What could not be looked at, and why."""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    """What was gathered, for programs and reports: `identity`, `reading`, `versions`, …"""
-
-    @property
-    def trouble(self) -> bool:
-        """Whether anything is worse than a note."""
-        return any(each.severity is not EventSeverity.INFO for each in self.findings)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "target": self.target or None,
-            "findings": [each.to_dict() for each in self.findings],
-            "right": [each.to_dict() for each in self.right],
-            "not_known": [each.to_dict() for each in self.not_known],
-            "facts": dict(self.facts),
         }

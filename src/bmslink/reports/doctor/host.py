@@ -136,6 +136,10 @@ def _config(host: HostFacts) -> None:
                     require_private(path, "a pin")
                 except TargetError as error:
                     host.private = (*host.private, (str(path), str(error)))
+    there = [str(path) for path in config_files() if path.exists()]
+    if not there:
+        return
+    host.file = f"{' and '.join(there)}, {len(packs)} packs"
     if not config_path().exists():
         return
     from bmslink.runtime.service_file import load_plan
@@ -185,7 +189,7 @@ def _sessions(host: HostFacts) -> None:
                 "owner": kept.owner,
                 "held": _alive(kept.pack) or (kept.owner == "service" and bool(host.services)),
             }
-            for kept in SessionStore().each()
+            for kept in SessionStore().all()
         )
     except (BmsError, OSError) as error:
         host.missing["sessions"] = str(error)
@@ -218,7 +222,7 @@ def _folders() -> Iterator[dict[str, Any]]:
 def _clock(host: HostFacts) -> None:
     now = time.time()
     if now < _BORN:
-        host.clock = f"This computer's clock shows {datetime.now():%Y-%m-%d}."
+        host.clock = f"This computer's clock shows {datetime.now(UTC):%Y-%m-%d}."
         return
     newest = 0.0
     with suppress(OSError):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 
 from bmslink.link.capture import Piece
 from bmslink.protocols import load_driver
+from bmslink.protocols.base import Driver
 from bmslink.protocols.common.rtu import MODBUS_SHAPES, RTUFramer
 from bmslink.reports.doctor.facts import LineFacts
 
@@ -48,11 +50,18 @@ def read_line(facts: LineFacts, protocol: str, pieces: Sequence[Piece], *, strea
     driver = load_driver(protocol)
     exchanges = exchanges_of(pieces)
     facts.asked = len(exchanges)
+    answered = [bool(came) for _, came in exchanges]
+    facts.woken = answered.index(True) if True in answered else 0
+    if driver.yields:  # it listens before it asks, and what it did not hear is no lost answer
+        facts.requests, facts.timeouts = len(answered), answered[facts.woken :].count(False)
+    if streams:
+        _read_stream(facts, driver, exchanges)
+        return
     before = b""
-    for asked, came in exchanges:
-        if came.startswith(asked):
-            facts.echoes += 1
-            came = came[len(asked) :]
+    for asked, heard in exchanges:
+        echoed = heard.startswith(asked)
+        facts.echoes += echoed
+        came = heard[len(asked) :] if echoed else heard
         if not came:
             continue
         framer = driver.make_framer()
@@ -64,12 +73,30 @@ def read_line(facts: LineFacts, protocol: str, pieces: Sequence[Piece], *, strea
         facts.bad_frames += framer.bad_frames
         skipped = b"".join(run.data for run in framer.skipped)
         facts.strangers += _strangers(asked, skipped, [frame.raw for frame in frames], protocol)
-        if not streams:
-            facts.doubles += any(one.raw == two.raw for one, two in pairwise(frames))
+        facts.doubles += any(one.raw == two.raw for one, two in pairwise(frames))
+        facts.halves += not frames
         tail = came[: len(came) - len(b"".join(f.raw for f in frames))]
         facts.tails += len(tail) >= _TAIL and before.endswith(tail)
         facts.noise += framer.skipped_bytes
         before = frames[-1].raw if frames else came
+
+
+def _read_stream(
+    facts: LineFacts, driver: type[Driver[Any]], exchanges: Sequence[tuple[bytes, bytes]]
+) -> None:
+    """The same of a board that sends by itself: a question may fall into the middle of a frame."""
+    framer, count = driver.make_framer(), 0
+    last = b""
+    for asked, heard in exchanges:
+        echoed = heard.startswith(asked)
+        facts.echoes += echoed
+        for frame in framer.feed(heard[len(asked) :] if echoed else heard):
+            count += 1
+            facts.doubles += frame.raw == last
+            last = frame.raw
+    facts.frames, facts.bad_frames, facts.noise = count, framer.bad_frames, framer.skipped_bytes
+    skipped = b"".join(run.data for run in framer.skipped)
+    facts.strangers = _strangers(b"", skipped, (), driver.name)
 
 
 def _strangers(asked: bytes, skipped: bytes, frames: Sequence[bytes], protocol: str) -> int:

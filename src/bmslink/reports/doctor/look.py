@@ -9,26 +9,35 @@ import asyncio
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from bmslink.board import Board
 from bmslink.config.checks.cells import cells_of
 from bmslink.config.records.open_changes import open_change
-from bmslink.config.verify import verify
+from bmslink.config.verify import Verification, verify
 from bmslink.discovery.scan import detect
 from bmslink.discovery.serial import search, target_of
-from bmslink.errors import BmsError, LinkTimeout, SettingError, TransportError, UnknownDevice
+from bmslink.errors import (
+    BmsError,
+    LinkTimeout,
+    SettingError,
+    TargetError,
+    TransportError,
+    UnknownDevice,
+)
 from bmslink.link.transport import Endpoint, Pin
 from bmslink.moments import utc_now
 from bmslink.packs import NamedPack
+from bmslink.protocols.abilities import can_adjust
+from bmslink.reports.doctor.compared import doubts_of_policies, settings_of_mates
 from bmslink.reports.doctor.facts import LineFacts, PackFacts
 from bmslink.reports.doctor.line import pieces_of, read_line
-from bmslink.reports.doctor.mates import settings_of_mates
 from bmslink.reports.doctor.ports import look_at_port
 from bmslink.runtime.acting.orphans import orphans
 from bmslink.served_board import ServedBoard, board_at
-from bmslink.storage.journal import Journal
+from bmslink.storage.journal import Journal, on_disk
 from bmslink.survey import survey
 from bmslink.target import settled
 
@@ -42,6 +51,7 @@ _READINGS, _APART = 5, 0.3
 _SILENCE = 2.0
 """s in which nothing is asked: masters ask about once a second."""
 _LINES = ("serial", "tcp", "rfc2217")
+_SHORT = "not looked at in short"
 _SEARCH = 45.0
 """s that looking for another speed, address or protocol may take."""
 
@@ -65,7 +75,8 @@ async def look_at_pack(
     """Everything that can be found out of a pack by reading. `quick`: less of the line, and no
     search where nothing answers. `board`: one that is open already, and stays so.
 
-    Raises nothing that a pack, its line or a service can cause: that is in the facts.
+    Raises `TargetError` for a target that cannot be, and nothing that a pack, its line or a service
+    can cause: that is in the facts.
     """
     facts = PackFacts(target=endpoint, named=named)
     if endpoint.scheme == "serial":
@@ -75,6 +86,8 @@ async def look_at_pack(
         async with _opened(facts, board, record, pin, tell) as opened:
             await _ask(facts, opened, tell, quick=quick)
             await _beside(facts, opened, tell, quick=quick)
+    except TargetError:
+        raise  # wrong usage, and no finding
     except (BmsError, OSError) as error:
         if not facts.answers:
             facts.error = error if isinstance(error, BmsError) else TransportError(str(error))
@@ -127,11 +140,12 @@ async def _ask(facts: PackFacts, board: Board, tell: Tell, *, quick: bool) -> No
     direct = not isinstance(board, ServedBoard)
     if direct:
         facts.streams = board.driver.streams
+        facts.settable = frozenset(
+            what for what in ("clock", "soc") if can_adjust(board.driver, what).supported
+        )
         facts.line = LineFacts(patience=board.link.timing.timeout)
     facts.identity = await _try(facts, "identity", board.inspect())
-    if facts.line is not None:
-        timeouts = board.link.counters.timeouts
-        facts.line.slept = bool(timeouts) and facts.identity is not None
+    begun = None if facts.line is None else replace(board.link.counters)
     readings = []
     for _ in range(2 if quick else _READINGS):
         reading = await _try(facts, "reading", board.read())
@@ -141,8 +155,11 @@ async def _ask(facts: PackFacts, board: Board, tell: Tell, *, quick: bool) -> No
             break
         await asyncio.sleep(_APART)
     facts.readings = tuple(readings)
-    if facts.line is not None:
-        facts.line.slept &= board.link.counters.timeouts == timeouts
+    if facts.line is not None and begun is not None:
+        now = board.link.counters
+        facts.line.requests = now.requests - begun.requests
+        facts.line.timeouts = now.timeouts - begun.timeouts
+        facts.line.turnaround = now.turnaround
     if not facts.answers:
         raise LinkTimeout(facts.missing.get("identity", "It does not answer."), facts.heard)
     if readings:
@@ -151,14 +168,10 @@ async def _ask(facts: PackFacts, board: Board, tell: Tell, *, quick: bool) -> No
         await _listen(facts, board)
     found = await _try(facts, "settings", survey(board))
     if found is not None:
-        facts.identity, facts.table = found
-        facts.identity = board.known if board.known is not None else facts.identity
+        facts.table = found[1]
+        facts.identity = facts.identity or found[0]
         _cells(facts)
     await _clock(facts, board)
-    if facts.line is not None:
-        counters = board.link.counters
-        facts.line.requests, facts.line.timeouts = counters.requests, counters.timeouts
-        facts.line.turnaround = counters.turnaround
 
 
 def _cells(facts: PackFacts) -> None:
@@ -181,6 +194,7 @@ async def _listen(facts: PackFacts, board: Board) -> None:
     """What comes while nobody here asks. A board that streams always talks."""
     if facts.line is None or facts.streams or board.target.scheme == "replay":
         return
+    await asyncio.sleep(max(_SILENCE / 2, 2 * facts.line.patience))  # late answers are no strangers
     framer = board.link.framer
     before = framer.position + framer.pending
     seen = board.link.recent
@@ -213,19 +227,34 @@ async def _beside(facts: PackFacts, board: Board, tell: Tell, *, quick: bool) ->
         else await _try(facts, "journal", cut()) or ""
     )  # fmt: skip
     if facts.table is not None and not quick:
-        facts.verification = await _try(facts, "verification", verify(board, journal=journal))
+        facts.verification = await _try(facts, "verification", _verified(board, journal))
     if board.target.scheme != "replay" and not quick:
         told = await _try(facts, "orphans", orphans(board, journal))
         if told is not None:
             facts.orphans = tuple(row.to_dict() for row in told.rows)
-    else:
-        facts.missing["orphans"] = "not looked for"
+            facts.switches = dict(told.states)
     if isinstance(board, ServedBoard):
         facts.life = await _try(facts, "life", _life(board))
     if facts.named is not None and facts.table is not None and not quick:
         facts.mates = await settings_of_mates(facts, tell)
+    if facts.named is not None and facts.table is not None:
+        facts.policies = doubts_of_policies(facts)
     if not served:
         facts.missing["life"] = "only a service that runs for weeks knows it"
+    if quick:
+        for what in ("verification", "orphans", "mates", "silence"):
+            facts.missing.setdefault(what, _SHORT)
+
+
+async def _verified(board: Board, journal: Journal) -> Verification:
+    """Whether it holds what its last change wrote; where there never was one, nothing is read."""
+    if isinstance(board, ServedBoard) or await on_disk(lambda: _any_change(journal)):
+        return await verify(board, journal=journal)
+    return Verification(result="nothing", sentence="No change is on record here.")
+
+
+def _any_change(journal: Journal) -> bool:
+    return any(each.get("event") == "begin" for each in journal.records())
 
 
 async def _life(board: ServedBoard) -> Any:

@@ -55,7 +55,7 @@ PACK_CHECKS: tuple[DoctorCheck[PackFacts], ...] = (
                 "slow down, and boards with short pauses lose answers.",
                 reach.adapter),
     DoctorCheck("network", _A.LINK, "the gateway takes the connection",
-                "A gateway that refuses is up but listens on another port, or serves somebody else; "
+                "A gateway that refuses is up, and listens on another port or serves somebody; "
                 "one that cannot be reached is off, elsewhere, or behind a wall.",
                 reach.tcp),
     DoctorCheck("bluetooth-link", _A.LINK, "the pack can be connected by Bluetooth",
@@ -78,8 +78,8 @@ PACK_CHECKS: tuple[DoctorCheck[PackFacts], ...] = (
                 "Two devices with one address answer at once, and their bytes mix.",
                 traffic.strangers),
     DoctorCheck("second-master", _A.LINK, "nobody else asks on this line",
-                "Serial lines have one master. A second one (display, inverter, app) talks into the "
-                "answers, and what it sets is set.",
+                "A serial line has one master. A second one (display, inverter, app) talks into "
+                "the answers, and what it sets is set.",
                 traffic.second_master),
     DoctorCheck("link-quality", _A.LINK, "answers come, and in time",
                 "Lost answers delay readings, and a policy that does not hear limits the current.",
@@ -89,7 +89,7 @@ PACK_CHECKS: tuple[DoctorCheck[PackFacts], ...] = (
                 "it. Reading is always possible.",
                 board.firmware),
     DoctorCheck("conditions", _A.BOARD, "the board reports nothing",
-                "What the board reports is what it acts on: a protection that is active has cut the "
+                "What the board reports is what it acts on: an active protection has cut the "
                 "charge or the load.",
                 board.conditions),
     DoctorCheck("probes", _A.BOARD, "cells and probes are measured",
@@ -105,8 +105,8 @@ PACK_CHECKS: tuple[DoctorCheck[PackFacts], ...] = (
                 "Everybody within reach of its Bluetooth could change settings and switch it off.",
                 board.password),
     DoctorCheck("switches", _A.BOARD, "charging and discharging are switched on",
-                "A switch that is off by mistake looks like a broken battery; one that is off for a "
-                "reason must not be switched on before that is mended.",
+                "A switch that is off by mistake looks like a broken battery; one that is off for "
+                "a reason must not be switched on before that is mended.",
                 board.switches),
     DoctorCheck("open-change", _A.BOARD, "no change of it was cut off",
                 "A change that was cut off may have left half of its values: limits that do not "
@@ -187,7 +187,8 @@ HOST_CHECKS: tuple[DoctorCheck[HostFacts], ...] = (
 
 def all_checks() -> Mapping[str, tuple[Area, str, str]]:
     """Name -> area, title and explanation of every check."""
-    return {c.name: (c.area, c.title, c.about) for c in (*PACK_CHECKS, *HOST_CHECKS)}
+    packs = {each.name: (each.area, each.title, each.about) for each in PACK_CHECKS}
+    return packs | {each.name: (each.area, each.title, each.about) for each in HOST_CHECKS}
 
 
 def judge(

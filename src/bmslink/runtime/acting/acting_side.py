@@ -25,8 +25,9 @@ from bmslink.model import Command, Identity, Reading, Switch
 from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.acting.latches import LatchReset, reset_latches
 from bmslink.runtime.acting.limit_sinks import LimitSinks
-from bmslink.runtime.acting.pack_actor import Note, PackActor, TellActing
+from bmslink.runtime.acting.pack_actor import PackActor
 from bmslink.runtime.acting.people import ActingWish
+from bmslink.runtime.acting.shown import Note, TellActing
 from bmslink.runtime.acting.start import EnforcedPack, begin_acting, pack_key, standing_of, stopped
 
 __all__ = ["ActingSide"]
@@ -360,6 +361,11 @@ class ActingSide:
             return "" if engine is None else lets_go(engine, policy)
 
         return {**found, **self._pack.actor.status(now, ends)}
+
+    async def settle(self) -> None:
+        """Let what is being sent leave: the board is about to be closed."""
+        if self._pack is not None:
+            await self._pack.actor.settle()
 
     async def close(self) -> None:
         """The end. Switches stay as they are; limits end with their ttl."""

@@ -120,8 +120,8 @@ def _holder(switch: Switch, ledger: Ledger, kept: KeptLedger, word: str) -> str:
         f"{switch} is held off by {', '.join(left)}"
         + (f" since {since}" if since else "")
         + ", and nothing acts on the pack now that would give it back: `bmslink control run "
-        f"--enforce` does, by its rules, and `bmslink control override` sets a policy aside while "
-        f"it runs. `bmslink control reset {word}` lets go of it."
+        f"--enforce` does, by its rules, and `bmslink control override {word}` sets a policy aside "
+        f"while it runs. `bmslink control reset {word}` lets go of it."
     )
 
 

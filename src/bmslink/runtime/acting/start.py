@@ -35,7 +35,8 @@ from bmslink.errors import GateError, TargetError
 from bmslink.model import Identity, Switch
 from bmslink.places import place_of
 from bmslink.runtime.acting.limit_sinks import LimitSinks
-from bmslink.runtime.acting.pack_actor import Note, PackActor, TellActing
+from bmslink.runtime.acting.pack_actor import PackActor
+from bmslink.runtime.acting.shown import Note, TellActing
 from bmslink.storage.alone import hold_lock
 
 __all__ = [

@@ -43,7 +43,7 @@ def firmware(facts: PackFacts) -> Judgement | None:
             DoctorFinding(
                 severity=EventSeverity.INFO,
                 what=f"{name}: {able.reason}.",
-                fix="It can be read. What is written needs your explicit word; read the plan first.",
+                fix="It can be read; what is written needs your explicit word.",
                 command=f"bmslink info {facts.word}",
                 facts={"map": identity.map.get("name"), "evidence": evidence},
             )
@@ -119,37 +119,49 @@ def probes(facts: PackFacts) -> Judgement | None:
     told = reading.temperatures
     silent = [name for name, t in told.items() if t is None or t <= _OPEN]
     heard = [name for name in told if name not in silent]
-    if silent:
+    cells = [name for name in told if name.startswith(_AT_CELLS)]
+    missed = [name for name in cells if name in silent and _fitted(name, cells, heard)]
+    if missed:
         findings.append(
             DoctorFinding(
                 severity=EventSeverity.WARNING,
-                what=f"These probes say nothing: {', '.join(silent)}.",
+                what=f"These probes say nothing: {', '.join(missed)}.",
                 why="Without a probe nobody sees a hot or a frozen cell.",
                 fix="If it is fitted, check its plug. If it never was, name those that are in the "
                 "policy file (sensors = [...] under [battery]).",
-                facts={"silent": silent, "heard": heard},
+                facts={"silent": missed, "heard": heard},
             )
         )
     elif not told:
         return unknown("the board shows no temperature")
+    unfitted = f" (not fitted, or silent: {', '.join(silent)})" if silent else ""
     lost = [n for n, volts in enumerate(reading.cell_voltages, 1) if volts is None]
     dead = [
         n for n, volts in enumerate(reading.cell_voltages, 1) if volts is not None and volts < 0.5
     ]
-    for cells, what in ((lost, "say nothing"), (dead, "show less than 0.5 V")):
-        if cells:
+    for numbers, what in ((lost, "say nothing"), (dead, "show less than 0.5 V")):
+        if numbers:
             findings.append(
                 DoctorFinding(
                     severity=EventSeverity.ALARM,
-                    what=f"Cells {', '.join(map(str, cells))} {what}.",
+                    what=f"Cells {', '.join(map(str, numbers))} {what}.",
                     why="A cell that is not measured is not protected.",
                     fix=ADVICE[Condition.VOLTAGE_SENSE].cure,
-                    facts={"cells": cells},
+                    facts={"cells": numbers},
                 )
             )
-    return found(
-        *findings, right=f"{len(reading.cell_voltages)} cells and {len(heard)} probes measured"
-    )
+    measured = f"{len(reading.cell_voltages)} cells and {len(heard)} probes measured"
+    return found(*findings, right=measured + unfitted)
+
+
+_AT_CELLS = ("cell_", "sensor_")
+
+
+def _fitted(name: str, cells: list[str], heard: list[str]) -> bool:
+    """Whether a probe must be there: boards have more sockets than probes, which are filled from
+    the first on."""
+    behind = cells[cells.index(name) :]
+    return any(other in heard for other in behind) or not any(c in heard for c in cells)
 
 
 def offset(facts: PackFacts) -> Judgement | None:
@@ -188,8 +200,8 @@ def _learnt_offset(facts: PackFacts) -> Judgement | None:
         return found(
             DoctorFinding(
                 severity=EventSeverity.WARNING,
-                what=f"Over its history the board's current is off by {value:+.2f} ± {sure:.2f} A.",
-                fix="Calibrate the zero of the current in the vendor's app, with nothing connected.",
+                what=f"Over its history the current is off by {value:+.2f} ± {sure:.2f} A.",
+                fix="Calibrate its zero in the vendor's app, with nothing connected.",
                 facts={"offset": value, "uncertainty": sure},
             )
         )
@@ -201,12 +213,15 @@ def clock(facts: PackFacts) -> Judgement | None:
     off = facts.clock_off
     if facts.target.scheme == "replay":
         return None
+    if facts.target.scheme == "sim":
+        return unknown("a simulated pack in this process lives in a time of its own")
     if off is None:
+        if not facts.answers:
+            return unknown(facts.why_not("clock"))
         return unknown(facts.missing.get("clock", "the board has none, or does not tell it"))
     if abs(off) <= _CLOCK:
         return right(f"{abs(off):.0f} s from this computer's")
-    able = facts.identity.capabilities.get("clock") if facts.identity is not None else None
-    settable = able is not None and able.supported
+    settable = "clock" in facts.settable
     way = "ahead of" if off > 0 else "behind"
     return found(
         DoctorFinding(
@@ -237,6 +252,9 @@ def password(facts: PackFacts) -> Judgement | None:
     return unknown("this board does not tell whether its password is the factory's")
 
 
+_PATHS = ("charge", "discharge")
+
+
 def switches(facts: PackFacts) -> Judgement | None:
     """What is switched off, and who did it."""
     reading = facts.reading
@@ -245,7 +263,7 @@ def switches(facts: PackFacts) -> Judgement | None:
     findings = []
     told = {row.get("switch"): row for row in facts.orphans}
     for switch in Switch:
-        shown = getattr(reading, switch.key)
+        shown = facts.switches.get(str(switch), getattr(reading, switch.key))
         row = told.get(str(switch))
         if row is None and shown is not False:
             continue
@@ -262,8 +280,9 @@ def switches(facts: PackFacts) -> Judgement | None:
                 facts={"switch": str(switch), "by": (row or {}).get("by")},
             )
         )
-    if not findings and reading.charge_switch is None and reading.discharge_switch is None:
-        return unknown("the board does not say how its switches are")
+    known = [facts.switches.get(each, getattr(reading, f"{each}_switch")) for each in _PATHS]
+    if not findings and None in known:
+        return unknown(facts.missing.get("orphans", "the board does not say how they are"))
     return found(*findings, right="charging and discharging are switched on")
 
 

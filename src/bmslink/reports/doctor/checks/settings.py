@@ -43,7 +43,7 @@ def rules(facts: PackFacts) -> Judgement | None:
                 what=odd,
                 fix="Read again; if it stays, check the line first.",
                 command=_show(facts),
-            )  # fmt: skip
+            )
         )
     cells = cells_in_series(facts.identity, facts.reading)
     kind = facts.cells.chemistry
@@ -133,7 +133,8 @@ def _soon(margin: Margin, cells: int) -> float:
 
 def _near(facts: PackFacts, margin: Margin) -> DoctorFinding:
     now = margin.room <= 0
-    text = f"{margin.key} is {margin.limit:g} {margin.unit}, and {margin.what} {margin.value:g} {margin.unit}"
+    unit = margin.unit
+    text = f"{margin.key} is {margin.limit:g} {unit}, and {margin.what} {margin.value:g} {unit}"
     if now and margin.matters:
         severity, end = EventSeverity.ALARM, ": it trips."
     elif now:
@@ -174,7 +175,7 @@ def changed(facts: PackFacts) -> Judgement | None:
             ),
             command=f"bmslink config {'resume' if resume else 'verify'} {facts.word}",
             facts={"keys": [each.key for each in verification.differences]},
-        )  # fmt: skip
+        )
     )
 
 
@@ -222,17 +223,18 @@ def _same(one: Value | None, other: Value | None) -> bool:
 
 def policies(facts: PackFacts) -> Judgement | None:
     """What `control check` says of its policy file over these settings."""
-    if facts.named is None or not facts.named.policies:
+    if facts.named is None:
         return None
     if facts.policies is None:
-        return unknown(facts.missing.get("policies", facts.why_not("settings")))
+        why = facts.missing.get("policies") if facts.table else facts.why_not("settings")
+        return unknown(why) if why and (facts.named.policies or facts.table) else None
     levels = {"danger": EventSeverity.ALARM, "warning": EventSeverity.WARNING}
     findings = [
         DoctorFinding(
             severity=levels.get(str(row.get("level")), EventSeverity.INFO),
             what=f"{row.get('about')}: {row.get('text')}",
             fix="Change the policy file, or the board's setting.",
-            command=f"bmslink control check {shlex.quote(str(row.get('path')))}",
+            command=f"bmslink control check {shlex.quote(str(row.get('path')))} {facts.word}",
         )
         for row in facts.policies
         if row.get("level") in levels

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bmslink.events import EventSeverity
 from bmslink.reports.doctor.facts import LineFacts, PackFacts
 from bmslink.reports.doctor.finding import DoctorFinding, Judgement, found, right, unknown
@@ -15,7 +17,9 @@ _LOST = 0.05
 _LATE = 0.5
 """Of the time that an answer may take, used on the mean."""
 _MOST_NOISE = 8
-"""Bytes that belong to no frame, in a whole look: an adapter that was opened gives one or two."""
+"""Bytes that belong to no frame in a whole look: an adapter that is opened gives one or two."""
+_FILLING = 2
+"""The same for each answer: JK's boards put a zero between a record and its acknowledgement."""
 
 
 def _line(facts: PackFacts) -> LineFacts | Judgement | None:
@@ -34,37 +38,46 @@ def damage(facts: PackFacts) -> Judgement | None:
     if not isinstance(line, LineFacts):
         return line
     total = line.frames + line.bad_frames
-    findings = []
-    if line.bad_frames and line.bad_frames > _BAD_SHARE * total:
-        findings.append(
-            DoctorFinding(
-                severity=EventSeverity.ALARM,
-                what=f"{line.bad_frames} of {total} frames failed their checksum.",
-                fix="Check ground and the ends of the cable, keep it away from the inverter's "
-                "cables, and try a shorter one.",
-                facts={"frames": total, "bad_frames": line.bad_frames},
-            )
-        )
-    elif line.noise > _MOST_NOISE and not line.strangers and not line.doubles:
-        tails = line.tails > 1
-        findings.append(
-            DoctorFinding(
-                severity=EventSeverity.WARNING,
-                what=f"{line.noise} bytes came that belong to no frame"
-                + (": the end of the answer before comes again." if tails else "."),
-                fix=(
-                    "The adapter or gateway keeps bytes back: update it, or lengthen the pause "
-                    "between requests (?gap=0.3 in the target)."
-                    if tails
-                    else "Check ground and the bias of the line (RS485: A up, B down by 560 Ω), "
-                    "and whether answers arrive cut off."
-                ),
-                facts={"noise": line.noise, "frames": total},
-            )
-        )
-    if not findings and not total:
+    finding = _damage(line, total)
+    if finding is not None:
+        numbers = {"frames": total, "bad_frames": line.bad_frames, "noise": line.noise}
+        return found(replace(finding, facts=numbers))
+    if not total:
         return unknown("no frame came")
-    return found(*findings, right=f"{total} frames, {line.bad_frames} damaged")
+    return right(f"{total} frames, {line.bad_frames} damaged")
+
+
+def _damage(line: LineFacts, total: int) -> DoctorFinding | None:
+    if line.tails > 1 and line.tails * 3 > line.asked:
+        return DoctorFinding(
+            what=f"Before {line.tails} of {line.asked} answers the end of the one before comes "
+            "again.",
+            fix="The adapter or gateway keeps bytes back: update it, or lengthen the pause between "
+            "requests (?gap=0.3 in the target).",
+        )
+    if line.bad_frames and line.bad_frames > _BAD_SHARE * total:
+        return DoctorFinding(
+            severity=EventSeverity.ALARM,
+            what=f"{line.bad_frames} of {total} frames failed their checksum.",
+            fix="Check ground and the ends of the cable, keep it away from the inverter's cables, "
+            "and try a shorter one.",
+        )
+    if line.strangers or line.doubles:
+        return None  # they have a check of their own
+    if line.noise > max(_MOST_NOISE, _FILLING * line.asked):
+        return DoctorFinding(
+            what=f"{line.noise} bytes came that belong to no frame.",
+            fix="Check ground and the bias of the line (RS485: A up, B down by 560 Ω), and whether "
+            "answers arrive cut off.",
+        )
+    if line.halves > 1:
+        return DoctorFinding(
+            what=f"{line.halves} of {line.asked} answers came without a whole frame: cut off, or "
+            "damaged.",
+            fix="Check ground and plugs. A gateway may send its packets off too early: lengthen "
+            "its packing time.",
+        )
+    return None
 
 
 def echo(facts: PackFacts) -> Judgement | None:
@@ -100,11 +113,11 @@ def strangers(facts: PackFacts) -> Judgement | None:
                 facts={"strangers": line.strangers},
             )
         )
-    if line.doubles > 1 and line.doubles * 2 > line.asked:
+    if line.doubles > 1 and line.doubles * 3 > (line.frames if facts.streams else line.asked):
         return found(
             DoctorFinding(
                 severity=EventSeverity.WARNING,
-                what=f"Answers come twice ({line.doubles} of {line.asked}).",
+                what=f"Answers come twice ({line.doubles} times).",
                 fix="Two boards with one address answer, or a gateway repeats: give each board its "
                 "own address.",
                 facts={"doubles": line.doubles},
@@ -121,7 +134,7 @@ def second_master(facts: PackFacts) -> Judgement | None:
     if facts.streams:
         return unknown("the board sends by itself, so a listener hears it all the time")
     if line.unasked is None:
-        return unknown("nobody listened")
+        return unknown(facts.missing.get("silence", "nobody listened"))
     if line.unasked > 2:
         what = f" ({line.masters})" if line.masters else ""
         return found(
@@ -142,18 +155,20 @@ def quality(facts: PackFacts) -> Judgement | None:
     line = _line(facts)
     if not isinstance(line, LineFacts):
         return line
+    if not facts.answers:
+        return unknown("no pack answered")
     if not line.requests and facts.streams:
         return right("the board sends by itself")
     if not line.requests:
         return unknown("nothing was asked")
     took = "" if line.turnaround is None else f", an answer takes {1000 * line.turnaround:.0f} ms"
     numbers = {"requests": line.requests, "timeouts": line.timeouts, "turnaround": line.turnaround}
-    if line.slept and line.timeouts:
+    if line.woken and not line.timeouts:
         return found(
             DoctorFinding(
                 severity=EventSeverity.INFO,
-                what=f"The first requests only woke the board ({line.timeouts} unanswered), then "
-                "it answered all.",
+                what=f"The first requests only woke the board ({line.woken} unanswered), then it "
+                "answered all.",
                 fix="Boards sleep to save the battery: bmslink asks again by itself.",
                 facts=numbers,
             )
