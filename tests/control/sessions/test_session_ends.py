@@ -270,3 +270,33 @@ def test_a_wish_for_an_older_session_ends_no_other(tmp_path: Any) -> None:
     store.cancel(old, "ben")
     assert store.cancelled(old) == "ben"
     assert store.cancelled(old.with_(id="new")) == ""
+
+
+def test_a_pack_above_the_top_is_not_held_there_while_it_waits() -> None:
+    """Cold, and three of four cells beyond the top: nothing asks for the voltage that it has."""
+    found = step(
+        PLAN, SessionState(), _now(cells=(3.49, 3.54, 3.54, 3.54), coldest=0.0), 1.0, Around()
+    )
+    assert found.wish.cvl is not None
+    assert found.wish.cvl <= 4 * PLAN.top
+    assert found.wish.ccl == 0
+
+
+def test_cells_that_are_together_make_all_the_progress_they_need() -> None:
+    """Whatever keeps the pack from resting."""
+    now = _now(cells=(3.497, 3.50, 3.498, 3.498), current=PLAN.rest_current + 1)
+    assert _ended(now, 7 * 3600, every=60) is None
+    end = _ended(_now(cells=(3.48, 3.50, 3.48, 3.48)), 7 * 3600, every=60)
+    assert end is not None
+    assert end.name == "no_progress"
+
+
+def test_a_cell_that_no_cell_can_be_is_named_when_it_ends_it() -> None:
+    end = None
+    for time in range(0, 7201, 60):
+        found = step(
+            PLAN, SessionState(), None, float(time), Around(), blind="cell 3 shows 0.000 V"
+        )
+        end = found.end or end
+    assert end is not None
+    assert end.text == "Nothing usable was heard of the pack for 2.0 h: cell 3 shows 0.000 V."
