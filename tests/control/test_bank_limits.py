@@ -342,6 +342,20 @@ def test_a_pack_that_is_read_once_a_minute_is_no_pack_that_is_gone() -> None:
     assert (value(found.ccl), found.trouble) == (before, ())
 
 
+def test_a_current_before_anything_was_decided_is_no_share() -> None:
+    """At a start packs exchange some ampere, and their policies let nothing flow yet."""
+    bench = Bench(TWO)
+    none = Limit(0.0, (Reason("no_data", 0.0, "not enough was heard"),))
+    unheard = msgspec.structs.replace(decided(bench.now, 0, 0).limits, ccl=none, dcl=none)
+    decision = msgspec.structs.replace(decided(bench.now, 0, 0), limits=unheard)
+    bench(5, a={"current": 9.0, "decision": decision}, b={"current": -8.0})
+    for each in bench.packs:
+        each.pop("decision", None)
+    found = bench().ccl
+    assert found is not None
+    assert (found.why.code, found.value > 60) == (BankCode.SHARE, True)
+
+
 def test_one_wild_value_is_no_share() -> None:
     bench = Bench(TWO)
     before = value(bench(10).ccl)

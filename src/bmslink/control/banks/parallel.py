@@ -215,11 +215,11 @@ class ParallelBank:
     ) -> BankReason:
         allowed = member.most(direction, now)
         fresh = member.fresh(now)
-        if fresh:
+        policy, why = member.binding(direction)
+        if fresh and policy != UNHEARD:  # before anything is allowed, no current is too much
             limits = [value for _, value in lately]
             self.book.watch(member, direction, allowed, limits, together)
         value, over = self.book.most(member, direction, allowed, share, now, blocked=self._blocked)
-        policy, why = member.binding(direction)
         value = _down(value)
         of = value, allowed, over, fresh, member.heard is None, policy, why
         key = member.name, direction
