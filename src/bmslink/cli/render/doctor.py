@@ -36,15 +36,18 @@ def lines(examination: Examination, *, quiet: bool = False) -> Iterator[Line]:
         yield Line("Nothing was found.")
     if quiet:
         return
-    many = len(examination.packs) > 1
-    yield from _looked("Found right:", examination.right, many=many)
-    yield from _looked("Not known:", examination.not_known, many=many)
+    if len(examination.packs) > 1:
+        yield from _in_short(examination)
+    else:
+        yield from _looked("Found right:", examination.right)
+        yield from _unknown(examination.not_known)
     worse = sum(each.severity.rank > 0 for each in examination.findings)
     notes = len(examination.findings) - worse
     yield Line("")
     yield Line(
         f"{worse} found, {notes} notes; {len(examination.right)} checks are right, "
-        f"{len(examination.not_known)} could not be made. `bmslink doctor --explain NAME` says more."
+        f"{len(examination.not_known)} could not be made. `bmslink doctor --explain NAME` says "
+        "more."
     )
 
 
@@ -60,13 +63,38 @@ def _finding(finding: DoctorFinding, *, named: bool) -> Iterator[Line]:
         yield Line(f"{_INDENT}{_INDENT}{clean(finding.command)}", whole=True)
 
 
-def _looked(title: str, rows: Sequence[Looked], *, many: bool) -> Iterator[Line]:
+def _in_short(examination: Examination) -> Iterator[Line]:
+    """Several packs: how many checks each passed; this computer in full."""
+    yield Line("")
+    for facts in examination.packs:
+        word = facts.target.word
+        right, not_known = (
+            sum(row.pack == word for row in rows)
+            for rows in (examination.right, examination.not_known)
+        )
+        found = sum(each.pack == word for each in examination.findings)
+        text = f"{word}: {found} found, {right} checks right, {not_known} not made"
+        yield Line(clean(f"{text}; `bmslink doctor {facts.word}` looks closer."))
+    yield from _looked("This computer:", [row for row in examination.right if not row.pack])
+    yield from _unknown([row for row in examination.not_known if not row.pack])
+
+
+def _looked(title: str, rows: Sequence[Looked]) -> Iterator[Line]:
     if rows:
         yield Line("")
         yield Line(title)
     for row in rows:
-        whose = f"{row.pack}: " if many and row.pack else ""
-        yield Line(clean(f"{_INDENT}{row.name:<{_NAME}}{whose}{row.text}"))
+        yield Line(clean(f"{_INDENT}{row.name:<{_NAME}}{row.text}"))
+
+
+def _unknown(rows: Sequence[Looked]) -> Iterator[Line]:
+    """What one reason explains is one line."""
+    if rows:
+        yield Line("")
+        yield Line("Not known:")
+    for why in dict.fromkeys(row.text for row in rows):
+        names = ", ".join(row.name for row in rows if row.text == why)
+        yield Line(clean(f"{_INDENT}{names}: {why}"))
 
 
 def explained(found: Explanation) -> Iterator[str]:

@@ -91,8 +91,8 @@ async def examine_host(
             host.config = str(error)
             continue
         secret = find_pin(name)
-        for each in endpoints:
-            found.append(await look_at_pack(each, named=pack, pin=secret, tell=tell, quick=True))
+        look = partial(look_at_pack, named=pack, pin=secret, tell=tell, quick=True)
+        found += [await look(each) for each in endpoints]
     return judged(found, host)
 
 

@@ -111,6 +111,8 @@ class PackFacts:
     readings: tuple[Reading, ...] = ()
     table: SettingsSnapshot | None = None
     cells: KnownCells = field(default_factory=KnownCells)
+    settable: frozenset[str] = frozenset()
+    """What can be set besides settings: `clock`, `soc`."""
     clock: datetime | None = None
     clock_off: float | None = None
     """s that the board's clock is ahead of this computer's."""
@@ -182,6 +184,8 @@ class HostFacts:
     """Balancing sessions that were cut off: `target`, `owner`, `held`."""
     folders: tuple[Mapping[str, Any], ...] = ()
     """Folders that are written to: `path`, `what`, `trouble`, `free` (bytes)."""
+    file: str = ""
+    """The bmslink.toml that is used, with how many packs it names; empty: there is none."""
     config: str = ""
     """Why bmslink.toml cannot be used; empty: it can, or there is none."""
     private: tuple[tuple[str, str], ...] = ()

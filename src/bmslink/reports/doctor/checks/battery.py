@@ -103,6 +103,8 @@ def resistance(facts: PackFacts) -> Judgement | None:
         return right(f"wires of {1000 * min(wires):.0f} to {1000 * max(wires):.0f} mΩ")
     if facts.life is not None:
         return right("no cell stands out in its history")
+    if facts.reading is None:
+        return unknown(facts.why_not("reading"))
     return unknown("the board does not measure its wires, and no history shows load steps")
 
 
@@ -191,8 +193,7 @@ def soc(facts: PackFacts) -> Judgement | None:
     check = check_soc(reading.soc, reading, facts.cells.chemistry)
     if check.passed:
         return right(f"{reading.soc:g} % goes with the voltages")
-    able = facts.identity.capabilities.get("soc") if facts.identity is not None else None
-    settable = able is not None and able.supported
+    settable = "soc" in facts.settable
     return found(
         DoctorFinding(
             severity=EventSeverity.WARNING,
@@ -236,7 +237,7 @@ def trend(facts: PackFacts) -> Judgement | None:
     """Whether capacity falls or imbalance grows, where there is a history."""
     life = facts.life
     if not life:
-        return unknown(facts.missing.get("life", "no service has a history of it"))
+        return unknown(facts.why_not("life"))
     findings = []
     for part, name, worse, unit, limit in (
         ("capacity", "trend", -1, "% of its capacity", 5.0),

@@ -216,11 +216,12 @@ def clock(facts: PackFacts) -> Judgement | None:
     if facts.target.scheme == "sim":
         return unknown("a simulated pack in this process lives in a time of its own")
     if off is None:
+        if not facts.answers:
+            return unknown(facts.why_not("clock"))
         return unknown(facts.missing.get("clock", "the board has none, or does not tell it"))
     if abs(off) <= _CLOCK:
         return right(f"{abs(off):.0f} s from this computer's")
-    able = facts.identity.capabilities.get("clock") if facts.identity is not None else None
-    settable = able is not None and able.supported
+    settable = "clock" in facts.settable
     way = "ahead of" if off > 0 else "behind"
     return found(
         DoctorFinding(
@@ -281,7 +282,7 @@ def switches(facts: PackFacts) -> Judgement | None:
         )
     known = [facts.switches.get(each, getattr(reading, f"{each}_switch")) for each in _PATHS]
     if not findings and None in known:
-        return unknown("the board does not say how its switches are")
+        return unknown(facts.missing.get("orphans", "the board does not say how they are"))
     return found(*findings, right="charging and discharging are switched on")
 
 

@@ -131,7 +131,7 @@ def _cut(row: Mapping[str, Any]) -> DoctorFinding:
         what=f"A change{whose} was cut off ({row.get('when') or 'when is not known'}).{damage}",
         fix="Finish it or set it back; until then nothing else is written to that pack."
         if target
-        else "Which pack it was cannot be read any more; `config journal` shows what is left.",
+        else "Its pack cannot be read any more; `bmslink config journal` shows what is left.",
         command=f"bmslink config resume {shlex.quote(target)}"
         if target
         else "bmslink config journal",
@@ -229,7 +229,7 @@ def configuration(host: HostFacts) -> Judgement | None:
                       command="bmslink packs path")
         for text in host.remarks
     ]  # fmt: skip
-    return found(*notes, right="bmslink.toml can be used, or there is none")
+    return found(*notes, right=host.file or "there is no bmslink.toml")
 
 
 def private(host: HostFacts) -> Judgement | None:

@@ -26,6 +26,15 @@ def access(facts: PackFacts) -> Judgement | None:
     finding = port_finding(port)
     if finding is not None:
         return found(finding)
+    if isinstance(facts.error, PortDenied):
+        return found(
+            DoctorFinding(
+                severity=EventSeverity.ALARM,
+                what=str(facts.error),
+                fix="Let this user open it: join the group that it belongs to.",
+                command=f"ls -l {shlex.quote(port.path)}",
+            )
+        )
     return right(f"{port.path} exists and may be opened")
 
 
@@ -72,6 +81,8 @@ def holder(facts: PackFacts) -> Judgement | None:
                     fix="Close the phone app or the program that is connected: a pack takes one.",
                 )
             )
+        return None
+    if not port.exists:
         return None
     if port.served:
         return right(f"the service ({facts.service}) owns it, and was asked")
@@ -135,7 +146,7 @@ def tcp(facts: PackFacts) -> Judgement | None:
     host, port = split_host(facts.target.place)
     if error is None or isinstance(error, LinkTimeout | UnknownDevice):
         return right(f"{facts.target.place} takes the connection")
-    refused = "refuse" in str(error).lower()
+    refused = isinstance(error.__cause__, ConnectionRefusedError)
     return found(
         DoctorFinding(
             severity=EventSeverity.ALARM,

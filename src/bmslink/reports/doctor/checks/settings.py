@@ -223,17 +223,18 @@ def _same(one: Value | None, other: Value | None) -> bool:
 
 def policies(facts: PackFacts) -> Judgement | None:
     """What `control check` says of its policy file over these settings."""
-    if facts.named is None or not facts.named.policies:
+    if facts.named is None:
         return None
     if facts.policies is None:
-        return unknown(facts.missing.get("policies", facts.why_not("settings")))
+        why = facts.missing.get("policies") if facts.table else facts.why_not("settings")
+        return unknown(why) if why and (facts.named.policies or facts.table) else None
     levels = {"danger": EventSeverity.ALARM, "warning": EventSeverity.WARNING}
     findings = [
         DoctorFinding(
             severity=levels.get(str(row.get("level")), EventSeverity.INFO),
             what=f"{row.get('about')}: {row.get('text')}",
             fix="Change the policy file, or the board's setting.",
-            command=f"bmslink control check {shlex.quote(str(row.get('path')))}",
+            command=f"bmslink control check {shlex.quote(str(row.get('path')))} {facts.word}",
         )
         for row in facts.policies
         if row.get("level") in levels

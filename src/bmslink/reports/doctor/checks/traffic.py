@@ -134,7 +134,7 @@ def second_master(facts: PackFacts) -> Judgement | None:
     if facts.streams:
         return unknown("the board sends by itself, so a listener hears it all the time")
     if line.unasked is None:
-        return unknown("nobody listened")
+        return unknown(facts.missing.get("silence", "nobody listened"))
     if line.unasked > 2:
         what = f" ({line.masters})" if line.masters else ""
         return found(
