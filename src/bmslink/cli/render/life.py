@@ -15,7 +15,8 @@ _WIDTH = 20
 
 def life_lines(pack: str, life: _Life) -> Iterator[str]:
     """All of it. `life` is what the interface gives."""
-    yield f"{clean(pack)}: the life of its battery since {_day(life['since'])}"
+    since, until = _day(life["since"]), _minute(life["until"])
+    yield f"{clean(pack)}: the life of its battery since {since}, as of {until}"
     yield from _throughput(life["throughput"])
     yield from _capacity(life["capacity"])
     yield from _full(life["full"])
@@ -51,7 +52,7 @@ def _throughput(flow: _Life) -> Iterator[str]:
 
 def _sure(flow: _Life, name: str, unit: float, digits: int) -> str:
     value, sure = flow[name], flow[f"{name}_uncertainty"]
-    return f"{value / unit:.{digits}f} ± {sure / unit:.{digits}f}"
+    return f"{_number(value / unit, digits)} ± {_number(sure / unit, digits)}"
 
 
 def _capacity(found: _Life) -> Iterator[str]:
@@ -64,13 +65,14 @@ def _capacity(found: _Life) -> Iterator[str]:
     if offset["value"] is not None:
         yield _line("  current is off", _estimate(offset, "A", 1, 3, "loops from full to full"))
     if found["unused"]:
-        yield _line("", f"{found['unused']} passes were too uncertain and are not used")
+        were = "pass was" if found["unused"] == 1 else "passes were"
+        yield _line("", f"{found['unused']} {were} too uncertain and not used")
 
 
 def _full(full: _Life) -> Iterator[str]:
     if full["days"] is None:
-        why = full["why"] or "unknown"
-        yield _line("full last", f"{why} ({full['watched_days']:.1f} days)")
+        watched = _hours(24 * full["watched_days"])
+        yield _line("full last", f"unknown: {full['why']} It was watched for {watched}.")
         return
     yield _line("full last", f"{full['days']:.1f} days ago, {full['count']} times in this record")
 
@@ -113,8 +115,8 @@ def _bands(title: str, bands: Iterable[_Life], unit: str) -> Iterator[str]:
             name = f"below {high:g}"
         else:
             name = f"above {low:g}" if high is None else f"{low:g} to {high:g}"
-        parts.append(f"{name} {unit}: {band['hours']:.1f}" if name != "unknown" else
-                     f"unknown: {band['hours']:.1f}")  # fmt: skip
+        parts.append(f"{name} {unit}: {_number(band['hours'], 1)}" if name != "unknown" else
+                     f"unknown: {_number(band['hours'], 1)}")  # fmt: skip
     yield _line(title, "; ".join(parts) or "none yet")
 
 
@@ -127,8 +129,8 @@ def _rates(rates: Iterable[_Life]) -> Iterator[str]:
         name = f"above {low:g} C" if high is None else f"{low:g} to {high:g} C"
         yield _line(
             f"current {name}",
-            f" {hours:.1f} h, {rate['charged_capacity']:.1f} Ah in, "
-            f"{rate['discharged_capacity']:.1f} Ah out",
+            f" {_number(hours, 1)} h, {_number(rate['charged_capacity'], 1)} Ah in, "
+            f"{_number(rate['discharged_capacity'], 1)} Ah out",
         )
 
 
@@ -148,8 +150,22 @@ def _trend(found: _Life, unit: str, digits: int) -> str:
 
 
 def _hours(hours: float) -> str:
-    return f"{hours / 24:.1f} days" if hours >= 48 else f"{hours:.1f} h"
+    if hours >= 48:
+        return f"{hours / 24:.1f} days"
+    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
 
 
 def _day(text: object) -> str:
     return str(text)[:10]
+
+
+def _minute(text: object) -> str:
+    return f"{str(text)[:16].replace('T', ' ')} UTC"
+
+
+def _number(value: float, digits: int) -> str:
+    """With so many digits after the point; of less than one of the last, the first two that are
+    not zero."""
+    if 0 < abs(value) < 10**-digits:
+        return f"{value:.2g}"
+    return f"{value:.{digits}f}"
