@@ -58,15 +58,15 @@ def _sure(flow: _Life, name: str, unit: float, digits: int) -> str:
 def _capacity(found: _Life) -> Iterator[str]:
     now, share = found["now"], found["of_nominal"]
     nominal = "" if share is None else f", {share:.1f} % of nominal"
-    yield _line("capacity", _estimate(now, "Ah", 1, 1, "passes", nominal))
+    yield _line("capacity", _estimate(now, "Ah", 1, 1, "pass|passes", nominal))
     if now["value"] is not None:
         yield _line("  it changes", _trend(found["trend"], "% a year", 1))
     offset = found["offset"]
     if offset["value"] is not None:
-        yield _line("  current is off", _estimate(offset, "A", 1, 3, "loops from full to full"))
+        loops = "loop from full to full|loops from full to full"
+        yield _line("  current is off", _estimate(offset, "A", 1, 3, loops))
     if found["unused"]:
-        were = "pass was" if found["unused"] == 1 else "passes were"
-        yield _line("", f"{found['unused']} {were} too uncertain and not used")
+        yield _line("", f"{_count(found['unused'], 'pass|passes')} too uncertain, not used")
 
 
 def _full(full: _Life) -> Iterator[str]:
@@ -74,11 +74,12 @@ def _full(full: _Life) -> Iterator[str]:
         watched = _hours(24 * full["watched_days"])
         yield _line("full last", f"unknown: {full['why']} It was watched for {watched}.")
         return
-    yield _line("full last", f"{full['days']:.1f} days ago, {full['count']} times in this record")
+    often = _count(full["count"], "time|times")
+    yield _line("full last", f"{full['days']:.1f} days ago; {often} in this record")
 
 
 def _resistance(found: _Life) -> Iterator[str]:
-    yield _line("cell resistance", _estimate(found["median"], "mΩ", 1000, 3, "steps"))
+    yield _line("cell resistance", _estimate(found["median"], "mΩ", 1000, 3, "step|steps"))
     if found["median"]["value"] is None:
         return
     warm, soc, delay = found["temperature"], found["soc"], found["delay"]
@@ -98,7 +99,7 @@ def _resistance(found: _Life) -> Iterator[str]:
 
 def _imbalance(found: _Life) -> Iterator[str]:
     for name, title in (("rest", "cells differ at rest"), ("top", "cells differ full")):
-        yield _line(title, " " + _estimate(found[name], "mV", 1, 1, "samples"))
+        yield _line(title, " " + _estimate(found[name], "mV", 1, 1, "sample|samples"))
         if found[name]["value"] is not None:
             yield _line("  it changes", _trend(found[f"{name}_trend"], "mV a year", 1))
 
@@ -139,7 +140,13 @@ def _estimate(found: _Life, unit: str, scale: float, digits: int, of: str, more:
     if value is None:
         return f"unknown: {found['why']}"
     doubt = "" if sure is None else f" ± {scale * sure:.{digits}f}"
-    return f"{scale * value:.{digits}f}{doubt} {unit}{more} ({found['evidence']} {of})"
+    return f"{scale * value:.{digits}f}{doubt} {unit}{more} ({_count(found['evidence'], of)})"
+
+
+def _count(number: int, words: str) -> str:
+    """`words`: for one, and for several."""
+    one, several = words.split("|")
+    return f"{number} {one if number == 1 else several}"
 
 
 def _trend(found: _Life, unit: str, digits: int) -> str:
