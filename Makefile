@@ -49,6 +49,7 @@ judge: $(STAMP)  ## the policies, and what acts, over months of life and million
 	$(BIN)/python tools/soak_acting.py
 	$(BIN)/python tools/wander_acting.py
 	$(BIN)/python tools/crash_acting.py
+	$(BIN)/python tools/crash_session.py
 	$(BIN)/python tools/soak_kill_acting.py
 	$(BIN)/python tools/threshold_hour.py
 	$(BIN)/python tools/owners.py

@@ -32,12 +32,14 @@ ORDER = (
     "jsonable",
     "events",
     "model",
+    "past",
     "link",
     "settings",
     "storage",
     "transports",
     "protocols",
     "named_banks",
+    "config_place",
     "packs",
     "switched_off",
     "target",
@@ -105,7 +107,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "pytest": ("pytest_plugin",),
     "starlette": ("runtime.api",),
     "uvicorn": ("runtime.api.server",),
-    "platformdirs": ("storage.state", "packs", "registry", "storage.journal"),
+    "platformdirs": ("storage.state", "config_place", "registry", "storage.journal"),
     "tomlkit": ("packs", "control.upgrade"),
 }
 

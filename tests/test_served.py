@@ -208,6 +208,7 @@ async def _every_method(device: bmslink.Device) -> dict[str, Any]:
     async with aclosing(device.stream(0.5)) as readings:
         await note("stream", anext(readings), lambda it: it.protocol)
     await note("clock", device.clock(), lambda it: it is None)
+    await note("past", device.past(), lambda it: (len(it.counters), it.missing, it.now))
     await note("settings", device.settings(), lambda it: it["cell_ovp"].value)
     plan = await note("plan", device.plan({"cell_ovp": 3.6}, waive=["untested"]), edits)
     await note("draft", device.draft({"cell_ovp": 3.6}, waive=["untested"]), edits)

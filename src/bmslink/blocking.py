@@ -32,6 +32,7 @@ from bmslink.decoding import decode
 from bmslink.errors import BmsError, TargetError
 from bmslink.link.transport import Endpoint, Pin, Transport
 from bmslink.model import Command, Identity, Reading
+from bmslink.past import BoardPast
 from bmslink.protocols.common.settings_now import Settings
 from bmslink.storage.journal import Journal
 
@@ -119,6 +120,16 @@ class Device:
     def clock(self) -> datetime | None:
         """What the board's clock shows; `None` where it does not say."""
         return background.run(self._device.clock())
+
+    def past(self, limit: int = 100) -> BoardPast:
+        """What the board itself remembers: the events of its logs, its counters, and what it
+        reports now. It only reads.
+
+        At most the newest `limit` entries (1 to 1000) of a log whose entries are asked for one by
+        one; another log comes whole, which may take half a minute. What such boards do not have is
+        in `missing`, with the reason.
+        """
+        return background.run(self._device.past(limit))
 
     def settings(self) -> Settings:
         """All settings as the board holds them now: `settings["cell_ovp"].value`, `.unit`, …

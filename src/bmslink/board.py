@@ -28,6 +28,7 @@ from bmslink.errors import (
 )
 from bmslink.model import Adjustment, Command, Identity, Reading, Switch
 from bmslink.named_banks import JoinGate
+from bmslink.past import BoardPast, so_many
 from bmslink.protocols.abilities import abilities, settings_of, to_adjust, to_switch
 from bmslink.protocols.common.settings_map import (
     SettingsMap,
@@ -42,6 +43,7 @@ __all__ = ["Board", "DeviceLike", "board_of", "on_board"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+S = TypeVar("S", Reading, BoardPast)
 
 _TRIES = 3
 """How often a value is read back before it counts as not stored."""
@@ -84,10 +86,8 @@ class Board(Connection):
         return await self.identify()
 
     async def inspect(self) -> Identity:
-        """Who the pack is, after asking it which settings it has, as every settings command does.
-
-        `identify` alone says of a board that was not asked yet what boards of its kind can do.
-        """
+        """Who the pack is, after asking it which settings it has, as every settings command does;
+        `identify` alone may say what boards of its kind can do."""
         identity = await self.identify()
         if self.driver.settings is None:
             return identity
@@ -109,13 +109,17 @@ class Board(Connection):
         """One complete reading. Raises `LinkTimeout`, `LinkClosed`, `Refused`, `FrameError`."""
         async with self._turn:
             with self.guarding():
-                reading = await self.driver.read()
-            return replace(
-                reading,
-                target=str(self.target),
-                name=self.target.name or None,
-                time=self.link.received_at,
-            )
+                return self._from_here(await self.driver.read())
+
+    async def past(self, limit: int = 100, *, brief: bool = False) -> BoardPast:
+        """What it remembers; `brief`: nothing that keeps the line for more than some seconds."""
+        async with self._turn:
+            with self.guarding():
+                return self._from_here(await self.driver.past(so_many(limit), brief=brief))
+
+    def _from_here(self, found: S) -> S:
+        target, name, time = str(self.target), self.target.name or None, self.link.received_at
+        return replace(found, target=target, name=name, time=time)
 
     # -------------------------------------------------------------------------------- settings
 
@@ -164,8 +168,7 @@ class Board(Connection):
         """The raw bytes of some settings as one reading gives them; `again` as in `glance`."""
         async with self._turn:
             with self.guarding():
-                part = settings_of(self.driver)
-                async with part.session(writing=False):
+                async with (part := settings_of(self.driver)).session(writing=False):
                     return await (part.fetch_again if again else part.fetch)(slots)
 
     @asynccontextmanager

@@ -36,6 +36,7 @@ from bmslink.errors import BmsError, TargetError, UsageError
 from bmslink.link.transport import Endpoint, Pin, Transport
 from bmslink.model import Adjustment, Command, Identity, Reading, Switch
 from bmslink.packs import find_pack, find_pin
+from bmslink.past import BoardPast
 from bmslink.polling import Trouble, readings
 from bmslink.protocols.common.settings_now import Settings
 from bmslink.served_board import board_at
@@ -144,6 +145,16 @@ class Device:
     async def clock(self) -> datetime | None:
         """What the board's clock shows; `None` where it does not say."""
         return await self._board.clock()
+
+    async def past(self, limit: int = 100) -> BoardPast:
+        """What the board itself remembers: the events of its logs, its counters, and what it
+        reports now. It only reads.
+
+        At most the newest `limit` entries (1 to 1000) of a log whose entries are asked for one by
+        one; another log comes whole, which may take half a minute. What such boards do not have is
+        in `missing`, with the reason.
+        """
+        return await self._board.past(limit)
 
     # --------------------------------------------------------------------------------- settings
 

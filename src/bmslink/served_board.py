@@ -23,6 +23,7 @@ from bmslink.link.link import Link
 from bmslink.link.transport import Endpoint, Pin
 from bmslink.model import Adjustment, Command, Identity, Reading
 from bmslink.packs import NamedPack
+from bmslink.past import BoardPast
 from bmslink.protocols import is_protocol
 from bmslink.protocols.base import Driver
 from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot, Slot
@@ -257,6 +258,13 @@ class ServedBoard(Board):
         reading = Reading.from_dict(found)
         self._heard = reading.time or self._heard
         return replace(reading, target=str(self.target), name=self.target.name or None)
+
+    async def past(self, limit: int = 100, *, brief: bool = False) -> BoardPast:
+        """What the board remembers; the service asks for little where policies act on it."""
+        from bmslink.service_values import of_form
+
+        found = of_form(BoardPast, await self._ask("past", limit=limit))
+        return replace(found, target=str(self.target), name=self.target.name or None)
 
     async def settings_map(self, identity: Identity) -> SettingsMap:
         """The settings that this board has."""

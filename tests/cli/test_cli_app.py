@@ -118,7 +118,17 @@ def test_the_list_of_commands_has_no_command_of_a_later_version(cli):
     listed = [line.split()[0] for line in result.out.partition("Commands:")[2].splitlines() if line]
     first = ["scan", "info", "read", "monitor", "decode", "capture", "log", "simulate", "replay"]
     changing = ["settings", "config", "switch", "control", "balance"]
-    assert listed == [*first, *changing, "serve", "service", "history", "life", "events", "packs"]
+    assert listed == [
+        *first,
+        *changing,
+        "serve",
+        "service",
+        "history",
+        "life",
+        "events",
+        "doctor",
+        "packs",
+    ]
 
 
 def test_without_a_command_the_help_comes_and_2(cli):

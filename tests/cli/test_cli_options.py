@@ -30,7 +30,7 @@ OWN = {
     "scan",  # it looks for packs: its --timeout and --protocol say how
     "serve", "service status", "service reload", "service stop", "service install",
     "service lend", "service release", "service test-alerts",
-    "history", "events", "life",  # of a service
+    "history", "life",  # of a service
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from bank_support import member
 
 from bmslink.control.banks.joining import JoinCode, may_join, resistance_of
 from bmslink.control.banks.member import Member
+from bmslink.control.decide.limits import Limit, Reason
 
 
 def pair(difference: float, **more: Any) -> tuple[Member, list[Member]]:
@@ -68,3 +69,63 @@ def test_the_resistance_that_is_reckoned_with_is_low_and_says_where_it_is_from()
     assert resistance_of(member("a", 0.0), {"a": 0.02}) == (0.02, "as bmslink.toml says")
     strange = member("a", 0.0, chemistry="new")
     assert resistance_of(strange, {})[0] == pytest.approx(16 * 0.01 / 100)
+
+
+def test_an_open_switch_is_no_limit_of_what_may_flow_once_it_is_closed() -> None:
+    """The policies of a pack whose FET is open let nothing flow, and would keep it out for ever."""
+    own, others = pair(-0.3, ccl=50.0)
+    assert own.decision is not None
+    shut = Reason("bms_charge_fet", 0.0, "charge MOSFETs open")
+    rises = Reason("recovery", 0.0, "recovering")
+    rating = Reason("rating", 50.0, "the cells")
+
+    def with_reasons(*reasons: Reason) -> Member:
+        limits = msgspec.structs.replace(own.decision.limits, ccl=Limit(0.0, reasons))
+        decision = msgspec.structs.replace(own.decision, limits=limits)
+        return msgspec.structs.replace(own, decision=decision)
+
+    assert may_join(with_reasons(shut, rating), others, "charge", {}, 100.0).free
+    assert may_join(with_reasons(rises, rating), others, "charge", {}, 100.0).free
+    cold = Reason("charge_cold_derate", 5.0, "it is cold")
+    found = may_join(with_reasons(shut, cold, rating), others, "charge", {}, 100.0)
+    assert "a may take 5 A" in found.text
+    assert "within 0.06 V" in found.text
+
+
+def test_what_flows_already_comes_on_top() -> None:
+    own, others = pair(-0.4)
+    loaded = [member(each.name, 100.0, -90.0) for each in others]
+    assert may_join(own, others, "charge", {}, 100.0).free
+    found = may_join(own, loaded, "charge", {}, 100.0)
+    assert "b may take 100 A of discharge current, not 107 A" in found.text
+    charged = [member(each.name, 100.0, 90.0) for each in others]  # the charger may stop
+    assert may_join(own, charged, "charge", {}, 100.0).free
+
+
+def test_a_pack_that_conducts_one_way_only_has_not_the_voltage_of_the_bus() -> None:
+    """It is 2 V above, and gives nothing: the one that joins is above the bus all the same."""
+    own, (bus, high) = pair(0.9, dcl=50.0)
+    apart = member("c", 100.0, voltage=55.0, discharging_allowed=False)
+    assert high.name == "c"
+    found = may_join(own, [bus, apart], "discharge", {}, 100.0)
+    assert found.code is JoinCode.CURRENT
+    assert "a has 0.90 V above" in found.text
+    # and what may give is reckoned with at its highest
+    above = member("c", 100.0, voltage=54.5)
+    assert may_join(own, [bus, above], "charge", {}, 100.0).code is JoinCode.CURRENT
+
+
+def test_a_closed_switch_is_asked_for_as_if_it_were_open_before_a_drill() -> None:
+    own, others = pair(-3.0, charging_allowed=True)
+    assert may_join(own, others, "charge", {}, 100.0).free
+    assert not may_join(own, others, "charge", {}, 100.0, opened=True).free
+
+
+@pytest.mark.parametrize("worth", ["suspect", "missing", "frozen"])
+def test_a_wild_voltage_lets_nobody_join(worth: str) -> None:
+    own, others = pair(0.0)
+    doubted = msgspec.structs.replace(others[0].decision, quality={"voltage": worth})
+    wild = msgspec.structs.replace(others[0], decision=doubted)
+    found = may_join(own, [wild, others[1]], "charge", {}, 100.0)
+    assert found.code is JoinCode.UNKNOWN
+    assert "The voltage of b" in found.text

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 import bmslink
 from acting_support import approve, policy_text
+from bmslink.config.identity.known_as import pack_of
 from bmslink.control.act.sinks import LimitMessage, in_force
 from bmslink.control.decide.decision import Decision
 from bmslink.control.files import parse_policies
@@ -25,9 +29,16 @@ from bmslink.runtime.acting.mailbox import switch_by_run
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.shown import nothing_known
 from bmslink.runtime.judging.disk import DiskQueue
-from bmslink.runtime.judging.pack_memory import MemoryPlace, PackDisk, PackMemory, default_folder
+from bmslink.runtime.judging.pack_memory import (
+    MemoryPlace,
+    PackDisk,
+    PackMemory,
+    board_name,
+    default_folder,
+)
 from bmslink.runtime.supervisor import Enforcing, PackSupervisor, StatusBoard
 from bmslink.storage.journal import Journal
+from bmslink.storage.state import StateFolder, UnwritableState
 from bmslink.testing import SimulatedPack
 
 
@@ -110,11 +121,11 @@ async def test_limits_are_said_and_die_with_who_says_them() -> None:
     assert in_force(LimitMessage(**known), 10.5) is None
 
 
-async def test_what_waits_for_a_person_does_so_after_a_restart_of_a_run() -> None:
-    """A latch of `control run --enforce` is no less one after its end."""
-    pack = SimulatedPack("jk02", cells=4, load=0.0)
-    text = policy_text("jk02")
-    await approve(pack, text)
+@asynccontextmanager
+async def runs_of(
+    pack: SimulatedPack, text: str
+) -> AsyncIterator[Callable[[float, float | None], Awaitable[None]]]:
+    """Run it for so many seconds, with a cell at so many volts from the tenth on, and end it."""
     queue = DiskQueue()
     writing = asyncio.create_task(queue.run())
     disk = PackDisk(queue, default_folder(), Journal())
@@ -130,13 +141,149 @@ async def test_what_waits_for_a_person_does_so_after_a_restart_of_a_run() -> Non
         await asyncio.gather(task, return_exceptions=True)
         await queue.flush(5)
 
-    await run(10, 3.66)
-    assert not pack.truth().charge_switch
-    pack.set_cell_voltage(2, None)
-    await run(300, None)
+    try:
+        yield run
+    finally:
+        writing.cancel()
+        queue.close()
+
+
+async def reset_directly(pack: SimulatedPack, policy: str = "") -> list[str]:
+    """On a board that nothing watches."""
+    async with bmslink.connect(pack.target).board as device:
+        before = pack.counters["commands"]
+        done = await do_directly(device, ActingWish(do="reset", policy=policy), "anna")
+        assert pack.counters["commands"] == before
+    return done.done
+
+
+async def test_what_waits_for_a_person_does_so_after_a_restart_of_a_run() -> None:
+    """A latch of `control run --enforce` is no less one after its end."""
+    pack = SimulatedPack("jk02", cells=4, load=0.0)
+    text = policy_text("jk02")
+    await approve(pack, text)
+    async with runs_of(pack, text) as run:
+        await run(10, 3.66)
+        assert not pack.truth().charge_switch
+        pack.set_cell_voltage(2, None)
+        await run(300, None)
     assert not pack.truth().charge_switch, "cell_overvoltage_critical waits for a person"
+
+
+@pytest.mark.parametrize("protocol", ["jk02", "daly-a5", "jbd"])
+async def test_a_latch_is_reset_on_a_board_that_nothing_watches(protocol: str) -> None:
+    """Not while its cause lasts; then what acts next gives the switch back by its own rules."""
+    pack = SimulatedPack(protocol, cells=4, load=0.0)
+    text = policy_text(protocol)
+    await approve(pack, text)
+    async with runs_of(pack, text) as run:
+        await run(10, 3.66)
+        done = await reset_directly(pack)  # the ledger's holders, at least
+        assert "cannot be reset while its cause lasts" in done[-1]
+        with pytest.raises(GateError, match="cannot be reset while its cause lasts"):
+            await reset_directly(pack)
+        pack.set_cell_voltage(2, None)
+        name = "" if protocol == "jk02" else "cell_overvoltage_critical"
+        assert await reset_directly(pack, name) == ["cell_overvoltage_critical is reset."]
+        with pytest.raises(GateError, match="Nothing is stopped or latched"):
+            await reset_directly(pack)
+        assert not pack.truth().charge_switch
+        await run(300, None)
+    assert pack.truth().charge_switch
+
+
+async def test_what_a_reset_does_not_reach_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is damaged, one that cannot be written, no approval, a board that is silent."""
+    pack = SimulatedPack("jk02", cells=4, load=0.0)
+    text = policy_text("jk02")
+    await approve(pack, text)
+    async with runs_of(pack, text) as run:
+        await run(10, 3.66)
+    pack.set_cell_voltage(2, None)
+    (file,) = (
+        f for f in (tmp_path / "state" / "packs").glob("*.json") if "engine" in f.read_text()
+    )
+    kept = file.read_text()
+    file.unlink()
+    assert "is reset" not in " ".join(await reset_directly(pack)), "the ledger's holders alone"
+    with pytest.raises(GateError, match="Nothing is stopped or latched"):
+        await reset_directly(pack)
+    file.write_text(kept)
+    (approval,) = (tmp_path / "state" / "approvals").glob("*.json")
+    approval.rename(tmp_path / "approval")
+    with pytest.raises(
+        GateError, match=r"cell_overvoltage_critical cannot be reset here: nothing is approved for"
+    ):
+        await reset_directly(pack)
+    (tmp_path / "approval").rename(approval)
+    for damage in ("{", kept.replace('"latched": true', '"latched": 3')):
+        file.write_text(damage)
+        with pytest.raises(GateError, match=r"What its policies knew is lost: they begin anew"):
+            await reset_directly(pack)
+        assert file.exists()
+    file.write_text(kept)
+    with monkeypatch.context() as patch:
+        patch.setattr(StateFolder, "save", _full)
+        with pytest.raises(UnwritableState, match=r"critical cannot be reset, and stays latched"):
+            await reset_directly(pack)
+    assert file.read_text() == kept
+    approval.write_text(approval.read_text().replace("3.62", "3.63"))
+    with pytest.raises(GateError, match=r"cell_overvoltage_critical cannot be reset here: nothing"):
+        await reset_directly(pack)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "daly-a5+serial:///dev/ttyS9",
+        "daly-a5+serial:///dev/ttyS9?baudrate=9600",
+        "serial:///dev/ttyS9",
+    ],
+)
+async def test_a_latch_is_found_however_the_place_is_written(before: str) -> None:
+    """A board without a serial number; also where an earlier version kept it."""
+    queue = DiskQueue()
+    writing = asyncio.create_task(queue.run())
+    who = bmslink.Identity(vendor="Daly", protocol="daly-a5")
+    kept = {"pack": pack_of(who), "engine": {"tripped": {}}}
+    default_folder().save(f"policies {board_name(who, before)}", kept, None)
+    memory = PackMemory(
+        MemoryPlace("van", before), PackDisk(queue, default_folder(), Journal()), print
+    )
+    assert await memory.take(who) == kept["engine"]
+    memory.save(0.0, lambda: {"tripped": {"x": {}}}, who, active=False, at_once=True)
+    await queue.flush(5)
+    other = PackMemory(
+        MemoryPlace("van", "daly-a5+serial:///dev/ttyS9?timeout=2"),
+        PackDisk(queue, default_folder(), Journal()), print,
+    )  # fmt: skip
+    assert await other.take(who) == {"tripped": {"x": {}}}
     writing.cancel()
     queue.close()
+
+
+def _full(*args: object) -> None:
+    raise UnwritableState("It cannot be written.")
+
+
+async def test_a_latch_stays_where_the_board_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pack = SimulatedPack("jk02", cells=4, load=0.0)
+    text = policy_text("jk02")
+    await approve(pack, text)
+    async with runs_of(pack, text) as run:
+        await run(10, 3.66)
+    pack.set_cell_voltage(2, None)
+    with monkeypatch.context() as patch:
+        patch.setattr("bmslink.board.Board.read", _silent)
+        done = await reset_directly(pack)
+    assert "cell_overvoltage_critical cannot be reset: whether its cause is gone" in done[-1]
+    assert "cell_overvoltage_critical is reset." in await reset_directly(pack)
+
+
+async def _silent(board: object) -> None:
+    raise LinkTimeout("Silence.")
 
 
 async def test_a_switch_by_hand_goes_through_the_run_that_has_the_pack() -> None:
@@ -153,6 +300,10 @@ async def test_a_switch_by_hand_goes_through_the_run_that_has_the_pack() -> None
     with pytest.raises(GateError, match=r"held off by cell_overvoltage .*control override"):
         await switch_by_run(target, Command(Switch.CHARGE, on=True), "anna")
     assert not pack.truth().charge_switch
+    pack.set_cell_voltage(2, 3.45)
+    await asyncio.sleep(2)
+    (said,) = (text for text in supervisor._pack.policies if "cell_overvoltage (" in text)
+    assert re.search(r"3\.58\d V, at or above 3\.550 V for 1\.0 s; now 3\.45\d V$", said)
     await switch_by_run(target, Command(Switch.DISCHARGE, on=False), "anna")
     assert not pack.truth().discharge_switch
     await asyncio.sleep(200)

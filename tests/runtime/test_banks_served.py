@@ -4,13 +4,12 @@ a pack joins others."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from asgi_support import ask
+from bank_service import NAMES, Bench, Nobody, bank_file, three, write
 
 import bmslink
 from acting_support import approve, policy_text
@@ -24,91 +23,20 @@ from bmslink.packs import load_packs
 from bmslink.runtime.acting.limit_sinks import LimitSinks, LineSink
 from bmslink.runtime.api.app import make_app
 from bmslink.runtime.banks.told import BankTeller
-from bmslink.runtime.feed import FeedItem, PackEvent
+from bmslink.runtime.feed import PackEvent
 from bmslink.runtime.jobs import PackJobs
 from bmslink.runtime.service import Service
 from bmslink.runtime.service_file import load_plan
 from bmslink.runtime.watching.conditions import Teller
 from bmslink.service_forms import SwitchRequest
-from bmslink.testing import SimulatedPack
 from served_support import until
-from service_support import serving
 
-NAMES = ("left", "middle", "right")
 CHARGE_ON, CHARGE_OFF = Command(Switch.CHARGE, on=True), Command(Switch.CHARGE, on=False)
 
 
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("STATE", "JOURNAL", "RUNTIME"):
-        monkeypatch.setenv(f"BMSLINK_{name}", str(tmp_path / name.lower()))
-    path = tmp_path / "bmslink.toml"
-    monkeypatch.setenv("BMSLINK_CONFIG", str(path))
-    (tmp_path / "lfp.toml").write_text(policy_text("jbd"))
-    return path
-
-
-def write(
-    path: Path,
-    packs: Sequence[SimulatedPack],
-    bank: str = "",
-    *,
-    more: str = "",
-    pack: str = "",
-    banked: int = 3,
-) -> None:
-    """A file with these packs, `banked` of them in one bank; `bank`, `pack`: further keys of it and
-    of each pack."""
-    lines = ['[service]\npolicies = "lfp.toml"', more]
-    for name, each in zip(NAMES, packs, strict=False):
-        lines.append(f'[packs.{name}]\ntarget = "{each.target}"\n{pack}')
-    listed = ", ".join(f'"{name}"' for name in NAMES[: min(banked, len(packs))])
-    lines.append(f'[banks.house]\npacks = [{listed}]\nconnection = "parallel"\n{bank}')
-    path.write_text("\n".join(lines))
-
-
-class Bench:
-    """A running service with a bank."""
-
-    def __init__(self, packs: Sequence[SimulatedPack]) -> None:
-        self.packs = packs
-        self.service = Service(load_plan())
-        self.news: list[FeedItem] = []
-
-    @property
-    def bank(self) -> Any:
-        return self.service.banks.banks["house"]
-
-    @property
-    def limits(self) -> list[BankDecision]:
-        """The limits of the bank, as they were published."""
-        return [each.data for each in self.news if isinstance(each.data, BankDecision)]
-
-    def told(self, what: str) -> list[str]:
-        """Events about the bank."""
-        events = [each.data for each in self.news if isinstance(each.data, PackEvent)]
-        return [e.text for e in events if e.what == what and e.data.get("bank") == "house"]
-
-    async def get(self, path: str) -> Any:
-        return (await ask(make_app(self.service), "GET", path)).values
-
-    async def _listen(self) -> None:
-        with self.service.feed.subscribe(size=100_000) as news:
-            async for item in news:
-                self.news.append(item)
-
-    @asynccontextmanager
-    async def running(self, peace: float = 5.0) -> AsyncIterator[Bench]:
-        async with serving(self.service, self._listen):
-            packs = self.service.packs.values()
-            await until(lambda: all(pack.reading is not None for pack in packs))
-            await asyncio.sleep(peace)
-            yield self
-
-
-def three(protocol: str = "jbd", **more: Any) -> list[SimulatedPack]:
-    options = {"cells": 4, "load": 0.0, **more}
-    return [SimulatedPack(protocol, seed=n, **options) for n in range(3)]
+    return bank_file(tmp_path, monkeypatch)
 
 
 WRONG = {
@@ -116,6 +44,10 @@ WRONG = {
                                   "Did you mean middle"),
     'packs = ["left"]': ("line 11: .*packs: a bank has 2 to 64 packs, not 1", ""),
     'packs = ["left", "left"]': ("line 11: .*'left' is named twice", ""),
+    "connection": ("line 10: .*'connection' is missing", 'connection = "parallel" or "series"'),
+    "packs": ("line 10: .*'packs' is missing", r'packs = \["left", "right"\]'),
+    "connection = true": ("line 12: .*connection: expected one of parallel, series", ""),
+    "resistance = { left = 12 }": ("line 13: .*left cannot have 12 Ω", "0.012"),
     'connection = "serial"': ("line 12: .*connection", "parallel, series"),
     'conection = "parallel"': ("unknown key 'conection'", "connection"),
     'apart = ["up"]': ("apart: 'up' is no pack of this bank", "left, middle"),
@@ -130,7 +62,11 @@ def test_what_is_wrong_with_a_bank_is_said_with_its_line(file: Path, line: str) 
     key = line.partition(" ")[0].replace("conection", "connection")
     lines = [line if each.startswith(key) and n > 9 else each
              for n, each in enumerate(file.read_text().splitlines())]  # fmt: skip
-    file.write_text("\n".join(lines if line in lines else [*lines, line]) + "\n")
+    if "=" not in line:  # it is left out
+        lines = [each for each in lines if each != line]
+    elif line not in lines:
+        lines.append(line)
+    file.write_text("\n".join(lines) + "\n")
     with pytest.raises(TargetError) as raised:
         load_plan()
     for words in filter(None, WRONG[line]):
@@ -144,6 +80,13 @@ def test_a_pack_is_in_one_bank_and_a_bank_of_one_kind_of_packs(file: Path) -> No
     again = '[banks.shed]\npacks = ["left", "right"]\nconnection = "series"\n'
     file.write_text(whole + again)
     with pytest.raises(TargetError, match="'left' is in the bank 'house' already"):
+        load_plan()
+    for text in ('[banks]\npacks = ["left", "right"]',):
+        file.write_text(text + "\n" + whole[: whole.index("[banks")])
+        with pytest.raises(TargetError, match=r"with its own name: \[banks.house\]"):
+            load_plan()
+    file.write_text(whole.replace("[banks.house]", "[banks.left]"))
+    with pytest.raises(TargetError, match="a pack has that name"):
         load_plan()
     other = file.with_name("other.toml")
     for cells, chemistry in ((8, "lfp"), (4, "nmc")):
@@ -211,6 +154,15 @@ async def test_a_pack_that_is_lost_counts_until_a_person_says_that_it_is_apart(f
         assert history is not None
         assert bench.limits
         assert all(isinstance(each, PackEvent) for each in history._events)
+        for resolution in ("raw", "minute"):
+            told = await bench.get(f"/api/v1/history?pack=house&resolution={resolution}")
+            stored = [dict(zip(told["fields"], row, strict=True)) for row in told["rows"]]
+            assert all(each["voltage"] > 13 and each["cvl"] for each in stored)
+            assert stored[-1]["ccl"] < 60 < stored[0]["ccl"]
+        assert "house" in (await bench.get("/api/v1/history?pack=hause"))["error"]
+        events = (await bench.get("/api/v1/events?pack=house"))["events"]
+        assert {each["what"] for each in events} == {"limit", "trouble"}
+        assert all(each["data"]["bank"] == "house" for each in events)
         found = bench.bank.status()
         assert (found["ccl"]["code"], found["ccl"]["pack"]) == ("vanished", "right")
         assert found["ccl"]["value"] < 60
@@ -270,22 +222,22 @@ async def test_a_person_is_refused_where_too_much_would_flow(file: Path) -> None
         right = bench.service.packs["right"]
         jobs = PackJobs(right)
         off = SwitchRequest(switch="charge", on=False)
-        assert (await jobs.switch(_Nobody(), off))["result"] == "done"
+        assert (await jobs.switch(Nobody(), off))["result"] == "done"
         await asyncio.sleep(3)
         on = SwitchRequest(switch="charge", on=True)
         sent = packs[2].counters["commands"]
         for wish in (on, SwitchRequest(switch="charge", on=True, dry_run=True)):
             with pytest.raises(GateError, match=r"V below the packs beside it: about \d+ A") as no:
-                await jobs.switch(_Nobody(), wish)
+                await jobs.switch(Nobody(), wish)
             assert no.value.checks[0].waiver == "join"
         assert packs[2].counters["commands"] == sent
         waived = SwitchRequest(switch="charge", on=True, waive=["join"])
-        assert (await jobs.switch(_Nobody(), waived))["result"] == "done"
+        assert (await jobs.switch(Nobody(), waived))["result"] == "done"
         # the other way nothing can flow in, and the others wait while one joins
         with pytest.raises(GateError, match="right is being switched on, and one pack joins"):
-            await PackJobs(bench.service.packs["left"]).switch(_Nobody(), on)
+            await PackJobs(bench.service.packs["left"]).switch(Nobody(), on)
         await asyncio.sleep(10)
-        assert (await PackJobs(bench.service.packs["left"]).switch(_Nobody(), on))["result"] == (
+        assert (await PackJobs(bench.service.packs["left"]).switch(Nobody(), on))["result"] == (
             "done"
         )
 
@@ -335,9 +287,9 @@ async def test_a_pack_that_is_served_without_its_name_is_in_its_bank_all_the_sam
     bench.service = Service(load_plan([packs[0].target]))
     async with bench.running():
         (served,) = bench.service.packs.values()
-        await PackJobs(served).switch(_Nobody(), SwitchRequest(switch="charge", on=False))
+        await PackJobs(served).switch(Nobody(), SwitchRequest(switch="charge", on=False))
         with pytest.raises(GateError, match="in the bank house"):
-            await PackJobs(served).switch(_Nobody(), SwitchRequest(switch="charge", on=True))
+            await PackJobs(served).switch(Nobody(), SwitchRequest(switch="charge", on=True))
         assert bench.bank.status()["failed"] == "None of its packs is served here."
 
 
@@ -405,11 +357,3 @@ def test_what_binds_is_told_once_it_has_lasted() -> None:
     for second in range(90, 120):
         teller.hear(bound("rating", "p1"), second)
     assert said[1:] == ["limit bank/house/ccl None True"]
-
-
-class _Nobody:
-    """A client that reads nothing."""
-
-    def __call__(self, *about: object) -> None: ...
-
-    def note(self, text: str) -> None: ...

@@ -195,7 +195,7 @@ async def test_a_mistake_in_one_pack_is_only_its_own_and_it_starts_anew(
         pack = bench.service.packs["a"]
         assert pack.judge.policies is not None
         engine = pack.judge.policies.engine
-        engine.step = lambda reading, now: 1 / 0
+        engine.step = lambda *_, **__: 1 / 0
         await asyncio.sleep(10)
         assert pack.health.failures >= 1
         del engine.step

@@ -17,33 +17,36 @@ import typer
 
 from bmslink.arguments import did_you_mean
 from bmslink.cli.common_options import find_word, with_common_options
+from bmslink.cli.completion.scripts import shell_script
 from bmslink.cli.option_groups import with_groups
 from bmslink.cli.output import Session
 from bmslink.cli.two_words import refuse_two_words
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "main", "whole"]
 
 COMMANDS: dict[str, str] = {
     "scan": "Find packs over Bluetooth and on serial ports.",
-    "info": "Who the pack is: vendor, model, firmware, serial number.",
-    "read": "One reading, or one every S seconds.",
-    "monitor": "The live full-screen dashboard.",
-    "decode": "Captured bytes into readings, offline.",
+    "info": "Show who a pack is: vendor, model, firmware, serial number.",
+    "read": "Read packs once, or every S seconds.",
+    "monitor": "Watch packs live, full screen.",
+    "decode": "Turn captured bytes into readings, offline.",
     "capture": "Record every byte both ways, with times.",
-    "log": "Readings into a file: CSV, JSON lines, SQLite or Parquet.",
-    "simulate": "A simulated pack for other software to talk to.",
-    "replay": "A recorded pack for other software to talk to.",
-    "settings": "Parameters by name: show, get, set.",
-    "config": "Whole configurations: backup, plan, apply, compare.",
-    "switch": "Charging, discharging and balancing, on or off.",
-    "control": "Protection policies, tried before they act.",
-    "balance": "Cells brought together at the top of charge, and all set back.",
-    "serve": "Poll packs for months, and let other programs through.",
-    "service": "The running service: status, reload, stop, install, lend, release.",
-    "history": "What the service stored of a pack.",
-    "life": "How the battery is used and worn, and how sure that is.",
-    "events": "What happened to packs and service, and what lasts.",
-    "packs": "Names for packs, so that `read van` is enough.",
+    "log": "Write readings to a file: CSV, JSON lines, SQLite or Parquet.",
+    "simulate": "Simulate a pack that other software can talk to.",
+    "replay": "Serve a recorded pack to other software.",
+    "settings": "Show, get and set parameters by name.",
+    "config": "Back up, plan, apply and compare whole configurations.",
+    "switch": "Switch charging, discharging or balancing on or off.",
+    "control": "Try protection policies, approve them, and let them act.",
+    "balance": "Balance the cells of a pack at the top of charge.",
+    "serve": "Run the service: it reads packs and lets other programs in.",
+    "service": "Manage the service: status, reload, stop, install, lend, release.",
+    "history": "Show what the service stored about a pack.",
+    "plot": "Draw readings over time, in the terminal or in a file to zoom in.",
+    "life": "Show how a battery is used and worn, and how certain that is.",
+    "events": "Show a board's own history and what the service saw.",
+    "doctor": "Find out what is wrong with link, board, battery, settings or computer.",
+    "packs": "Name packs, so that `bmslink read van` is enough.",
 }
 """Command name -> its line in the list; `bmslink.cli.<name>:command` is what it does.
 
@@ -58,7 +61,7 @@ def _root() -> None:
     """Talk to JK, Daly and JBD battery management systems: read, watch, configure, simulate.
 
     A TARGET names a pack, e.g. jbd+serial:///dev/ttyUSB0, jk02+tcp://192.168.1.20:8899 or, without
-    any hardware, sim://jbd. BMSLINK_TARGET stands in for a missing one.
+    any hardware, sim://jbd. BMSLINK_TARGET replaces a missing one.
     """
 
 
@@ -81,6 +84,15 @@ def _application(arguments: list[str]) -> typer.Typer:
         else:
             app.command(name, short_help=line)(_not_loaded)
     _refuse_unknown(app, arguments, place, COMMANDS)
+    return app
+
+
+def whole() -> typer.Typer:
+    """The command line with every command, all loaded: for what looks at all of them."""
+    app = _typer()
+    app.callback()(with_common_options(_root))
+    for name, line in COMMANDS.items():
+        _load(app, name, line, [name], 1)
     return app
 
 
@@ -153,6 +165,8 @@ def main(argv: Sequence[str]) -> int:
             reconfigure(errors="backslashreplace")
     with session:
         arguments = list(argv)
+        if shell_script(arguments, session):
+            return 0
         refuse_two_words(arguments)
         app = _application(_to_complete() or arguments)
         code = app(arguments, prog_name="bmslink", standalone_mode=False, obj=session)

@@ -41,10 +41,10 @@ def command(
     *,
     connection: ConnectionOptions,
 ) -> None:
-    """Read a pack again and again, and record every byte both ways with its time.
+    """Keep reading a pack, and record every byte in both directions with its time.
 
-    Ends after --seconds or --count, or with Ctrl-C; the file is whole in each case. Passwords are
-    blanked. `decode FILE` explains it, replay:///FILE stands in for the pack.
+    Stops after --seconds or --count, or with Ctrl-C; the file is complete in each case. Passwords
+    are blanked. `decode FILE` shows the readings in it, and replay:///FILE plays it back as a pack.
     """
     from bmslink.cli.loop import run
 

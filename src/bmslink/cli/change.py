@@ -47,18 +47,19 @@ DRY_RUN = "A dry run: nothing was changed."
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer the question with yes.")]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Show every byte that would go out, and send none.")
+    bool, typer.Option("--dry-run", help="Show every byte that would be sent, and send none.")
 ]
 Waive = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="CHECK", help="Go on although this check fails (repeatable); it is written down."
+        metavar="CHECK", help="Proceed although this check fails (repeatable); it is recorded."
     ),
 ]
 Switches = Annotated[
     bool,
     typer.Option(
-        "--switches", help="Set the profile's switches too; never turn on what a person turned off."
+        "--switches",
+        help="Set the profile's switches too; never turns on what a person turned off.",
     ),
 ]
 
@@ -81,7 +82,10 @@ class WaiveOptions(OptionGroup):
     """Settings are changed, so those that ask by their own name can be waived."""
 
     untested: Annotated[
-        bool, typer.Option("--untested", help="Write what no recording proves (waives 'untested').")
+        bool,
+        typer.Option(
+            "--untested", help="Allow writes that no recording proves (waives 'untested')."
+        ),
     ] = False
     waive: Waive = None
 
@@ -108,7 +112,7 @@ class PlanOptions(WaiveOptions):
         typer.Option(
             parser=_chemistry,
             metavar="NAME",
-            help="What the cells are: lfp, nmc, lto, na-ion. Never guessed.",
+            help="Chemistry of the cells: lfp, nmc, lto, na-ion. Never guessed.",
         ),
     ] = None
 

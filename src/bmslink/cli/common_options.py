@@ -39,18 +39,22 @@ _kept: Callable[..., Any] = functools.partial(
 def _options(
     *,
     json: Annotated[
-        bool, _kept("--json", help="One JSON object per line on stdout, and nothing else.")
+        bool, _kept("--json", help="Print one JSON object per line on stdout, nothing else.")
     ] = False,
     quiet: Annotated[
-        bool, _kept("--quiet", help="No progress and no remarks on stderr; errors remain.")
+        bool, _kept("--quiet", help="Print only errors on stderr, no progress or remarks.")
     ] = False,
     verbosity: Annotated[
         int,
-        _kept("-v", "--verbose", count=True, help="Say on stderr what happens; twice: in detail."),
+        _kept(
+            "-v", "--verbose", count=True, help="Log to stderr what happens; -vv in more detail."
+        ),
     ] = 0,
     trace: Annotated[
         str | None,
-        _kept(_TRACE, metavar="FILE", help="Write every byte both ways to a capture file."),
+        _kept(
+            _TRACE, metavar="FILE", help="Record every byte in both directions in a capture file."
+        ),
     ] = None,
     debug: Annotated[bool, _kept("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[

@@ -42,9 +42,9 @@ def backup(
     output: o.OutputOptions,
     connection: ConnectionOptions,
 ) -> None:
-    """Keep everything that a pack holds, as raw bytes.
+    """Save everything that a pack holds, as raw bytes.
 
-    With who it is, the values and a checksum; `restore` takes it back.
+    With its identity, the values and a checksum; `restore` writes it back.
     """
     from bmslink.cli.loop import run_open
     from bmslink.config.files.backup import backup_text, make_backup, save_backup
@@ -69,7 +69,8 @@ def export(
     ctx: typer.Context,
     target: o.Target = None,
     own: Annotated[
-        bool, typer.Option("--own", help="With what belongs to this one board (its address, …).")
+        bool,
+        typer.Option("--own", help="Include what belongs to this board alone (its address, …)."),
     ] = False,
     *,
     output: o.OutputOptions,
@@ -77,7 +78,8 @@ def export(
 ) -> None:
     """Write the settings of a pack as a profile.
 
-    With the chemistry of its cells where it is stated, and what other boards may lack as optional.
+    Includes the chemistry of its cells if it is stated; settings that other boards may lack are
+    optional in it.
     """
     from bmslink.cli.loop import run_open
     from bmslink.config.files.profile import profile_of
@@ -109,9 +111,9 @@ def presets(
     output: o.OutputOptions,
     connection: ConnectionOptions,
 ) -> None:
-    """List the presets, or write one as a profile to begin with.
+    """List the presets, or write one as a profile to start from.
 
-    With a TARGET it is fitted to that pack: its settings, its number of cells, its capacity, and
+    With a TARGET it is fitted to that pack: its settings, number of cells and capacity, and the
     currents that its board is rated for.
     """
     from bmslink.config.files.presets import PRESETS, fitted_preset, preset, preset_values
@@ -151,8 +153,8 @@ def plan(
 ) -> None:
     """Show what a profile would change, and every check.
 
-    In the order of writing, and with every byte; nothing is changed. Exit code 3 where a check
-    fails; of several packs, which are read at the same time, the worst.
+    In the order of writing, with every byte; nothing is changed. Exit code 3 if a check fails; with
+    several packs, which are read at the same time, the worst exit code.
     """
     from bmslink.cli.loop import run
     from bmslink.config import draft
@@ -207,15 +209,15 @@ def restore(
     file: BackupFile,
     target: o.Target = None,
     clone: Annotated[
-        bool, typer.Option("--clone", help="Onto another board of the same kind.")
+        bool, typer.Option("--clone", help="Allow another board of the same kind.")
     ] = False,
     *,
     options: c.ChangeOptions,
     connection: ConnectionOptions,
 ) -> None:
-    """Set a pack back to what a backup holds.
+    """Restore a pack from a backup.
 
-    Byte for byte, where it may be written; it passes the same checks as a profile. Switches stay
+    Byte for byte, as far as it may be written, with the same checks as for a profile. Switches stay
     as they are.
     """
     from bmslink.cli.loop import run_open

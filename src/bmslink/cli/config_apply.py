@@ -38,8 +38,8 @@ def apply(
     """Write a profile to one pack or several.
 
     Shows the plan and asks. Every value is read back, and everything is set back if one is not as
-    planned. Several packs are written at the same time, those on one line one after the other;
-    none depends on another, and the exit code is the worst: 4, 1, 2, 3, 0.
+    planned. Several packs are written at the same time, or in turn if they share a line. They do
+    not depend on each other; the exit code is the worst: 4, 1, 2, 3, 0.
     """
     from bmslink.cli.loop import run, run_open
     from bmslink.config.files.profile import load_profile

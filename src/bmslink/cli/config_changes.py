@@ -24,11 +24,11 @@ def undo(
     target: o.Target = None,
     keep_changed: Annotated[
         bool,
-        typer.Option("--keep-changed", help="Leave what somebody else changed since as it is."),
+        typer.Option("--keep-changed", help="Keep what somebody else changed since."),
     ] = False,
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Set back what somebody else changed since as well."),
+        typer.Option("--overwrite", help="Also set back what somebody else changed since."),
     ] = False,
     *,
     options: c.ChangeOptions,
@@ -36,8 +36,8 @@ def undo(
 ) -> None:
     """Go back to what was set before the last change.
 
-    Whatever made it: settings set, config apply, config restore, or an earlier undo, which is then
-    done again. It passes the same checks, shows which change it undoes, and asks. Switches stay as
+    Whatever made it: settings set, config apply, config restore, or an earlier undo (which redoes
+    the change). It makes the same checks, shows which change it undoes, and asks. Switches stay as
     they are.
     """
     from bmslink.cli.loop import run_open
@@ -63,10 +63,13 @@ def resume(
         bool, typer.Option("--rollback", help="Set it back instead of finishing it.")
     ] = False,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Send nothing: give it up, whatever the board holds now.")
+        bool,
+        typer.Option(
+            "--keep", help="Send nothing: discard the record, whatever the board holds now."
+        ),
     ] = False,
     show: Annotated[
-        bool, typer.Option("--show", help="Only show what is on record and what the pack holds.")
+        bool, typer.Option("--show", help="Only show the record and what the pack holds.")
     ] = False,
     waive: c.Waive = None,
     yes: c.Yes = False,
@@ -75,8 +78,8 @@ def resume(
 ) -> None:
     """Finish a change that was cut off, or set it back.
 
-    --show sends nothing: exit code 5 where there is such a change. A record that is damaged can
-    only be given up, with --keep.
+    --show sends nothing; exit code 5 if there is such a change. A damaged record can only be
+    discarded, with --keep.
     """
     from bmslink.cli.loop import run_open
     from bmslink.config import cut_off_change
@@ -127,7 +130,7 @@ def verify(
 ) -> None:
     """Check that a pack still holds what its last change wrote.
 
-    Sends nothing. Exit code 5 where anything differs, or where that change was cut off.
+    Sends nothing. Exit code 5 if anything differs, or if that change was cut off.
     """
     from bmslink.cli.loop import run_open
     from bmslink.cli.render import config
@@ -150,12 +153,12 @@ def verify(
 def journal(
     ctx: typer.Context,
     target: Annotated[
-        str | None, typer.Argument(metavar="[TARGET]", help="Only what was done to this pack.")
+        str | None, typer.Argument(metavar="[TARGET]", help="Show only this pack.")
     ] = None,
 ) -> None:
     """Show what was changed, when, by whom, and how.
 
-    With --json every record of it.
+    With --json, every record in full.
     """
     from bmslink.cli.render import journal as render
     from bmslink.config.records.history import records_of

@@ -30,16 +30,16 @@ def diff(
         typer.Argument(metavar="A [B]...", help="Packs, backups, profiles; B else BMSLINK_TARGET."),
     ],
     whole: Annotated[
-        bool, typer.Option("--all", help="Show what is the same on all sides as well.")
+        bool, typer.Option("--all", help="Also show what is the same on all sides.")
     ] = False,
     *,
     connection: ConnectionOptions,
 ) -> None:
     """Compare packs, backups and profiles.
 
-    Shows every setting that is not the same on all sides; exit code 5 where there is one. A board
-    that lacks a setting which another side has is shown as missing it. A profile counts for what
-    it says only. What changes by itself, or belongs to one board, is not compared.
+    Shows every setting that differs; exit code 5 if there is one. A board that lacks a setting is
+    shown as missing it. A profile counts only for what it names. Values that change by themselves,
+    or belong to one board, are not compared.
     """
     from bmslink.cli.render import differences, text
     from bmslink.config.files.compare import compare, compared

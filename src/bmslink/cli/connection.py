@@ -40,7 +40,9 @@ class ConnectionOptions(OptionGroup):
     address: Annotated[
         str | None,
         typer.Option(
-            parser=addresses, metavar="N", help="Its address on a shared line; 1-4: four packs."
+            parser=addresses,
+            metavar="N",
+            help="Its address on a shared line; 1-4 means four packs.",
         ),
     ] = None
     baudrate: Annotated[
@@ -48,7 +50,7 @@ class ConnectionOptions(OptionGroup):
     ] = None
     timeout: Annotated[
         float | None,
-        typer.Option(parser=number, metavar="S", help="How long an answer may take, s."),
+        typer.Option(parser=number, metavar="S", help="How long to wait for an answer, s."),
     ] = None
     pin_file: PinFile = None
 

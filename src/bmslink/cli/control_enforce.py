@@ -55,31 +55,40 @@ class ActingRun:
         self._ill = False
 
     async def require_consent(self, devices: list[Board]) -> None:
-        """`GateError` where a pack that answers has nothing approved, or where a service has it;
-        `PortBusy` where another program has its port. One that does not answer is looked at when
-        it does."""
+        """Open them and look: `GateError` where a pack that answers has nothing approved, or where
+        a service has it; `PortBusy` where another program has its port; then none is open. One that
+        does not answer is looked at when it does."""
+        try:
+            for device in devices:
+                await self._require_consent_of(device)
+        except BaseException:
+            for device in devices:
+                await device.close()
+            raise
+
+    async def _require_consent_of(self, device: Board) -> None:
         from bmslink.runtime.acting.start import acted_on_elsewhere, served_text, standing_of
 
-        for device in devices:
-            if device.elsewhere("switch") is not None:
-                raise GateError(f"Nothing was sent. {served_text(device)}")
-            try:
-                async with device:
-                    identity = await device.identify()
-                    standing = standing_of(device, identity, self._text)
-                    busy = acted_on_elsewhere(device, identity)
-            except PortBusy:
-                raise
-            except BmsError as error:
-                self._session.say(f"{device.target.label}: {error} It waits for its consent.")
-                continue
-            if standing.enforced is None:
-                raise GateError(f"Nothing was sent. {standing.text}")
-            if busy:
-                raise GateError(
-                    f"Nothing was sent. Another program on this machine acts on "
-                    f"{device.target.label}: end it first (`bmslink control status` shows it)."
-                )
+        if device.elsewhere("switch") is not None:
+            raise GateError(f"Nothing was sent. {served_text(device)}")
+        try:
+            await device.open()
+            identity = await device.identify()
+            standing = standing_of(device, identity, self._text)
+            busy = acted_on_elsewhere(device, identity)
+        except PortBusy:
+            raise
+        except BmsError as error:
+            await device.close()
+            self._session.say(f"{device.target.label}: {error} It waits for its consent.")
+            return
+        if standing.enforced is None:
+            raise GateError(f"Nothing was sent. {standing.text}")
+        if busy:
+            raise GateError(
+                f"Nothing was sent. Another program on this machine acts on "
+                f"{device.target.label}: end it first (`bmslink control status` shows it)."
+            )
 
     def pack(self, index: int, device: Board, interval: float) -> Enforcing:
         """What one pack needs."""

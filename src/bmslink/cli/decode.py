@@ -34,13 +34,13 @@ def command(
     ] = None,
     protocol: o.Protocol = None,
     frames: Annotated[
-        bool, typer.Option("--frames", help="Each frame by itself instead of readings.")
+        bool, typer.Option("--frames", help="Show each frame instead of readings.")
     ] = False,
 ) -> None:
-    """Turn captured bytes into readings; what is skipped is said on stderr.
+    """Turn captured bytes into readings; stderr lists the bytes that were skipped.
 
-    Hex text holds one chunk of the byte stream per line; spaces, 0x and : are fine. Without
-    --protocol the protocol that explains most of the bytes is taken.
+    Hex text has one chunk of the byte stream per line; spaces, 0x and : are fine. Without
+    --protocol, the protocol that explains most of the bytes is used.
     """
     session = o.session_of(ctx)
     session.no_trace("decode")

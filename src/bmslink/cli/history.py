@@ -54,14 +54,14 @@ def command(
             "energy, main); repeatable.",
         ),
     ] = None,
-    as_csv: Annotated[bool, typer.Option("--csv", help="A table for other programs.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     socket: Socket = None,
 ) -> None:
-    """What the service stored of a pack: readings, minutes or hours.
+    """Show what the service stored about a pack: readings, minutes or hours.
 
-    Of a minute or an hour, a value is the mean, NAME_min and NAME_max are its extremes, and a
-    switch is the share of the time that it was on. `charged_energy` and its like are counters, in
-    Wh and Ah: what flowed in a time is their difference.
+    For a minute or an hour, a value is the mean, NAME_min and NAME_max are its extremes, and a
+    switch is the share of the time that it was on. `charged_energy` and the like are counters, in
+    Wh and Ah: subtract two of them to get what flowed in between.
     """
     from bmslink.cli.loop import run
 

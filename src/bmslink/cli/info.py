@@ -19,7 +19,7 @@ def command(
 ) -> None:
     """Ask a pack who it is: vendor, model, hardware, firmware, serial number, cells.
 
-    And what can be written to it: for that it is asked for its settings, as `settings show` does.
+    Also shows what can be written to it; for that, its settings are read.
     """
     from bmslink.board import Board
     from bmslink.cli.loop import run_open

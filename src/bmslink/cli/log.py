@@ -49,11 +49,11 @@ def command(
     *,
     connection: ConnectionOptions,
 ) -> None:
-    """Read packs again and again, and add each reading to a file.
+    """Keep reading packs, and append each reading to a file.
 
-    A file that is there is continued. Each reading is on the disk before the next one comes, so a
-    pulled plug costs one at most. Ends after --seconds or --count, or with Ctrl-C. `control
-    backtest` tries policies on such a file.
+    An existing file is continued. Each reading is on the disk before the next one comes, so a power
+    cut loses one at most. Stops after --seconds or --count, or with Ctrl-C. `control backtest`
+    tries policies on such a file.
     """
     from bmslink.cli.loop import run
     from bmslink.storage.readings.log_file import open_log

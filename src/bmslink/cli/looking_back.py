@@ -3,7 +3,7 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -24,6 +24,7 @@ __all__ = [
     "local",
     "running",
     "say_what_lacks",
+    "what_lacks",
 ]
 
 Since = Annotated[
@@ -32,13 +33,13 @@ Since = Annotated[
         "--since",
         "--last",
         metavar="TIME",
-        help="From then on: 2h (ago), 3d, yesterday, 06:30, 2026-01-31, 2026-01-31T06:30.",
+        help="Start: 2h (ago), 3d, yesterday, 06:30, 2026-01-31, 2026-01-31T06:30.",
     ),
 ]
-Until = Annotated[str | None, typer.Option(metavar="TIME", help="Until then, in the same words.")]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="End, in the same form.")]
 Socket = Annotated[
     str | None,
-    typer.Option(metavar="PATH", help="Which service, where several run: its socket."),
+    typer.Option(metavar="PATH", help="The socket of the service, if several run."),
 ]
 _PACKS = "the packs here"
 
@@ -98,8 +99,14 @@ async def find_served(addresses: Sequence[ServiceAddress], pack: str) -> tuple[S
 
 def say_what_lacks(session: Session, found: Mapping[str, Any]) -> None:
     """That the latest is not stored, where an answer says so."""
+    for sentence in what_lacks(found):
+        session.say(sentence)
+
+
+def what_lacks(found: Mapping[str, Any]) -> Iterator[str]:
+    """The same as sentences."""
     if found.get("trouble"):
-        session.say(f"What came last is not stored, and not shown: {found['trouble']}")
+        yield f"What came last is not stored, and not shown: {found['trouble']}"
 
 
 def local(text: object) -> str:

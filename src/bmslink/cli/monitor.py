@@ -20,11 +20,10 @@ def command(
     *,
     connection: ConnectionOptions,
 ) -> None:
-    """Watch one or more packs live, those that need you first; Enter zooms, ? helps, q quits.
+    """Watch one or more packs live, those in trouble first; Enter zooms, ? helps, q quits.
 
-    Values that are no longer confirmed are marked and dimmed. replay:///FILE shows a recording,
-    sim://jbd a simulated pack. Where there is no terminal it prints a line a second, as
-    `read --watch 1` does.
+    Old values are marked and dimmed. replay:///FILE shows a recording, sim://jbd a simulated pack.
+    Without a terminal it prints a line a second, as `read --watch 1` does.
     """
     session = o.session_of(ctx)
     names = o.some_targets(targets)

@@ -41,21 +41,13 @@ def open_session(device: Board) -> str | None:
     if isinstance(device, ServedBoard) or not any((state_path() / "sessions").glob("*.json")):
         return None
     from bmslink.control.sessions.kept import SessionStore
-    from bmslink.places import place_of
 
-    kept = SessionStore().at(str(place_of(device.target)), device.target.name or "")
+    kept = SessionStore().at(device.target)
     if kept is None:
         return None
-    from bmslink.runtime.sessions.session import is_running
+    from bmslink.runtime.sessions.open_sessions import said_of_session
 
-    word = device.target.word
-    if is_running(kept.pack):
-        return f"A balancing session runs: `bmslink balance status {word}` shows it."
-    return (
-        f"A balancing session of {kept.who} (since {kept.began}) was cut off, and the board may "
-        f"hold what it set: `bmslink balance session {word} --restore` sets it back, --resume goes "
-        "on."
-    )
+    return said_of_session(kept, device.target.word)
 
 
 def warn(session: Session, device: Board, identity: Identity | None = None) -> None:

@@ -76,29 +76,30 @@ def addresses(text: str) -> str:
 
 
 Target = Annotated[
-    str | None, typer.Argument(metavar="[TARGET]", help="The pack; else BMSLINK_TARGET.")
+    str | None, typer.Argument(metavar="[TARGET]", help="The pack [default: BMSLINK_TARGET].")
 ]
 Targets = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[TARGET]...", help="One or more packs; else BMSLINK_TARGET."),
+    typer.Argument(metavar="[TARGET]...", help="One or more packs [default: BMSLINK_TARGET]."),
 ]
 Protocol = Annotated[
-    str | None, typer.Option(metavar="NAME", help="What it speaks, e.g. jbd, jk02, daly-a5.")
+    str | None, typer.Option(metavar="NAME", help="Its protocol, e.g. jbd, jk02, daly-a5.")
 ]
 PinFile = Annotated[
     str | None,
     typer.Option(
         "--pin-file",
         metavar="FILE",
-        help="A file with its Bluetooth pin; else BMSLINK_PIN.",
+        help="File with its Bluetooth PIN [default: BMSLINK_PIN].",
     ),
 ]
 Watch = Annotated[
     float | None,
-    typer.Option(parser=seconds, metavar="S", help="Go on, with a reading every S seconds."),
+    typer.Option(parser=seconds, metavar="S", help="Keep reading, every S seconds."),
 ]
 Count = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="End after N readings (tries count).")
+    int | None,
+    typer.Option(min=1, metavar="N", help="Stop after N readings, failed ones included."),
 ]
 
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")]
@@ -109,7 +110,7 @@ class OutputOptions(OptionGroup):
     """Where a result goes instead of to standard output."""
 
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to this file.")
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file.")
     ] = None
     force: Force = False
 

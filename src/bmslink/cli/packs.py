@@ -14,7 +14,7 @@ from bmslink.cli import options as o
 from bmslink.cli.output import Session
 from bmslink.errors import TargetError
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "added"]
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="What the pack is called.")]
 
@@ -45,20 +45,30 @@ def list_packs(ctx: typer.Context) -> None:
 def add_pack(
     ctx: typer.Context,
     name: Name,
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="Where it is.")],
-    force: Annotated[bool, typer.Option("--force", help="Replace the target of a name.")] = False,
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Its target.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the target of an existing name.")
+    ] = False,
     chemistry: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="What its cells are: lfp, nmc, lto, na-ion."),
+        typer.Option(metavar="NAME", help="Chemistry of its cells: lfp, nmc, lto, na-ion."),
     ] = None,
 ) -> None:
-    """Name a pack. A pin goes into the file by hand, as pin = "…": it never stands here."""
-    from bmslink.packs import add, remember_chemistry
+    """Name a pack. A PIN is never an argument: add it to the file by hand, as pin = "…"."""
     from bmslink.settings.chemistry import chemistry as find_chemistry
 
     session = _session(ctx)
     if chemistry is not None:
         find_chemistry(chemistry)  # before anything is written
+    added(session, name, target, force=force, chemistry=chemistry)
+
+
+def added(
+    session: Session, name: str, target: str, *, force: bool = False, chemistry: str | None = None
+) -> None:
+    """Name a pack, and say so."""
+    from bmslink.packs import add, remember_chemistry
+
     path = add(name, target, force=force)
     if chemistry is not None:
         remember_chemistry(name, chemistry)
@@ -75,7 +85,7 @@ def remove_pack(ctx: typer.Context, name: Name) -> None:
 
 
 def show_path(ctx: typer.Context) -> None:
-    """Show where the names stand, whether the file exists or not."""
+    """Show where the file with the names is, whether it exists or not."""
     from bmslink.packs import config_path
 
     session = _session(ctx)

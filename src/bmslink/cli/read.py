@@ -32,8 +32,8 @@ def command(
 ) -> None:
     """Read one or more packs, once or every S seconds.
 
-    --count without --watch reads every second. While watching, silence is reported and the beat
-    goes on, and a lost link is opened again.
+    --count without --watch reads every second. While watching, bmslink reports silence and goes on,
+    and reopens a lost link.
     """
     session = o.session_of(ctx)
     interval = watch if watch is not None or count is None else 1.0

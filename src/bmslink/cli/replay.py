@@ -25,10 +25,10 @@ def command(
 ) -> None:
     """Serve a recorded device to other software; prints `ready TARGET` when it can be talked to.
 
-    Each request gets the next recorded answer to it; a device that streams by itself plays on.
-    Runs until it is interrupted (exit code 130; 0 after SIGTERM). Each TCP connection gets the
-    recording from its beginning; the pseudo-terminal is one line, and its baud rate is not looked
-    at. Without --loop, the last answers come again at the end, and a stream falls silent.
+    Each request gets its next recorded answer; a device that sends unasked plays by itself. Runs
+    until it is interrupted (exit code 130; 0 after SIGTERM). Each TCP connection gets the recording
+    from the beginning; a pseudo-terminal is one line, and its baud rate does not matter. At the
+    end, without --loop, the last answers are repeated, and a stream falls silent.
     """
     from bmslink.simulation.replay.recorded import Recording
     from bmslink.simulation.replay.responder import serve_recording

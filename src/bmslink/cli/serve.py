@@ -38,34 +38,34 @@ def command(
     targets: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TARGET]...", help="What to serve; else all packs of bmslink.toml."
+            metavar="[TARGET]...", help="What to serve [default: all packs of bmslink.toml]."
         ),
     ] = None,
     config: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Another file than bmslink.toml in its usual place."),
+        typer.Option(metavar="FILE", help="Use this file instead of the usual bmslink.toml."),
     ] = None,
     system: Annotated[
         bool,
-        typer.Option("--system", help="For the whole machine: members of its group may ask."),
+        typer.Option("--system", help="Serve the whole machine: members of its group may use it."),
     ] = False,
     loopback: Annotated[
         bool,
         typer.Option(
-            "--loopback", help="By a port of this machine and a token instead of a local socket."
+            "--loopback", help="Listen on a loopback port with a token instead of a local socket."
         ),
     ] = False,
     history: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE|FOLDER", help="Keep readings, energy and events there (SQLite)."
+            metavar="FILE|FOLDER", help="Store readings, energy and events here (SQLite)."
         ),
     ] = None,
 ) -> None:
-    """Poll packs until it is stopped, and let other programs ask; prints `ready` and where.
+    """Read packs until it is stopped, and let other programs in; prints `ready` and its socket.
 
-    Ends cleanly on SIGTERM (exit code 0) and Ctrl-C (130); SIGHUP reads the file again. The other
-    commands find a served pack by themselves. `bmslink service install` has systemd run it.
+    Stops cleanly on SIGTERM (exit code 0) and Ctrl-C (130); SIGHUP reads the file again. Other
+    commands find a served pack automatically. `bmslink service install` sets it up with systemd.
     """
     from bmslink.runtime.api.hosting import host
     from bmslink.runtime.service import Service

@@ -28,12 +28,15 @@ _PACKS = "the packs here"
 
 Socket = Annotated[
     str | None,
-    typer.Option(metavar="PATH", help="Which service, where several run: its socket."),
+    typer.Option(metavar="PATH", help="The socket of the service, if several run."),
 ]
 
 
 def show_status(ctx: typer.Context, socket: Socket = None) -> None:
-    """How the service and its packs are. Exit code 5 where none runs or a pack is not read."""
+    """Show the state of the service and its packs.
+
+    Exit code 5 if none runs or a pack is not read.
+    """
     from bmslink.cli.loop import run
     from bmslink.cli.render.service import status
 
@@ -55,8 +58,10 @@ def show_status(ctx: typer.Context, socket: Socket = None) -> None:
 
 
 def reload(ctx: typer.Context, socket: Socket = None) -> None:
-    """Have the service read its file again; only what changed starts anew. A file with a mistake
-    changes nothing."""
+    """Make the service read its file again; only what changed restarts.
+
+    A file with a mistake changes nothing.
+    """
     from bmslink.cli.loop import run
     from bmslink.cli.render.service import reloaded
 
@@ -69,7 +74,7 @@ def reload(ctx: typer.Context, socket: Socket = None) -> None:
 
 
 def stop(ctx: typer.Context, socket: Socket = None) -> None:
-    """End the service. systemd starts one that it looks after again: use `systemctl stop` there."""
+    """Stop the service. Under systemd use `systemctl stop`, or it is started again."""
     from bmslink.cli.loop import run
 
     session = _session(ctx)
@@ -86,7 +91,10 @@ def stop(ctx: typer.Context, socket: Socket = None) -> None:
 def install(
     ctx: typer.Context,
     user: Annotated[
-        bool, typer.Option("--user", help="For you alone, without root; else for the machine.")
+        bool,
+        typer.Option(
+            "--user", help="Install for you alone, without root [default: for the machine]."
+        ),
     ] = False,
     write: Annotated[
         bool, typer.Option("--write", help="Write the files instead of printing the unit.")
@@ -95,12 +103,12 @@ def install(
         list[str] | None,
         typer.Option(
             metavar="NAME:FILE",
-            help="A secret that root hands over: pin.PACK (a Bluetooth pin) or bmslink-token.",
+            help="A secret that root passes on: pin.PACK (a Bluetooth PIN) or bmslink-token.",
         ),
     ] = None,
     force: o.Force = False,
 ) -> None:
-    """Print the systemd unit, or write it; says what to do next. Nothing is started."""
+    """Print the systemd unit, or write it, and say what to do next. Starts nothing."""
     from bmslink.cli.install import install_service
 
     install_service(
@@ -109,8 +117,10 @@ def install(
 
 
 def test_alerts(ctx: typer.Context, socket: Socket = None) -> None:
-    """Have the service send a test to each receiver of alerts. Exit code 5 where one did not
-    arrive."""
+    """Make the service send a test to each receiver of alerts.
+
+    Exit code 5 if one did not arrive.
+    """
     from bmslink.cli.loop import run
 
     session = _session(ctx)

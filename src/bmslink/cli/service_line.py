@@ -43,7 +43,7 @@ def _duration(text: str | float) -> float:
 
 
 Pack = Annotated[str, typer.Argument(metavar="PACK", help="A served pack: its name or target.")]
-End = Annotated[bool, typer.Option("--end", help="Have the line back now.")]
+End = Annotated[bool, typer.Option("--end", help="Take the line back now.")]
 
 
 def lend(
@@ -59,11 +59,11 @@ def lend(
     *,
     listen: ListenOptions,
 ) -> None:
-    """Hand the line of a served pack to another program: its bytes both ways, as they are.
+    """Lend the line of a served pack to another program, byte for byte.
 
-    On a pseudo-terminal or a TCP port of this machine, until the time is over or Ctrl-C. Nothing is
-    polled meanwhile, and the policies see a pack that says nothing. Switching anything off ends it
-    at once. The settings are compared afterwards: exit code 5 where any changed.
+    On a pseudo-terminal or a TCP port of this machine, until the time is up or Ctrl-C. Meanwhile
+    the pack is not read, and to policies it is silent. Switching anything off ends it at once.
+    Afterwards the settings are compared: exit code 5 if any changed.
     """
     from bmslink.cli.loop import run
 
@@ -93,7 +93,7 @@ def release(
 ) -> None:
     """Give up the Bluetooth link of a served pack, so that the phone's app can connect.
 
-    It comes back by itself. Nothing can be switched off from here meanwhile: use the app.
+    The service reconnects when the time is up. Until then, switch off with the app: bmslink cannot.
     """
     from bmslink.cli.loop import run
 

@@ -53,7 +53,7 @@ def get_settings(
 ) -> None:
     """Show some settings by name, in their own units.
 
-    One name gives the value alone; several give KEY=VALUE, as `settings set` takes it.
+    One name prints only the value; several print KEY=VALUE, as `settings set` takes it.
     """
     target, keys = _split(words or [], _is_key)
     if not keys:
@@ -70,7 +70,7 @@ def set_settings(
 ) -> None:
     """Write settings: KEY=VALUE, the value in the setting's unit or with one (3.6, "3600 mV").
 
-    clock=now (or an ISO time) and soc=PERCENT set what runs by itself, where the board takes it.
+    clock=now (or an ISO time) and soc=PERCENT set the clock and the charge, if the board allows it.
     """
     from bmslink.cli.loop import run_open
 

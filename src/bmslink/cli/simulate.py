@@ -128,8 +128,8 @@ def command(
 ) -> None:
     """Simulate a pack that other software can talk to; prints `ready TARGET` when it can.
 
-    Runs until it is interrupted (exit code 130; 0 after SIGTERM). Commands on standard input
-    change the pack; `help` lists them. The end of the input changes nothing.
+    Runs until it is interrupted (exit code 130; 0 after SIGTERM). Commands on standard input change
+    the pack; `help` lists them. It keeps running when that input ends.
     """
     from bmslink.cli.stdin import lines
     from bmslink.simulation.serve import serve

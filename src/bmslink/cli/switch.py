@@ -33,11 +33,11 @@ def command(
     dry_run: c.DryRun = False,
     connection: ConnectionOptions,
 ) -> None:
-    """Switch charging, discharging or balancing, and read back what came of it.
+    """Switch charging, discharging or balancing, and read back the result.
 
-    Switching can cut the load, or whatever powers this computer: it asks first. Off then goes out
-    at once. Where the asked state is not read back (a board with an active protection ignores
-    commands), that is said, with exit code 4.
+    Switching can cut power to the load, or to this computer, so it asks first. Off is then sent at
+    once. If the new state is not read back (a board with an active protection ignores commands), it
+    says so, with exit code 4.
     """
     from bmslink.cli.loop import run as run_loop
     from bmslink.cli.loop import run_open
@@ -71,7 +71,7 @@ def command(
 
 def _parse(words: list[str]) -> tuple[str | None, Command]:
     if len(words) not in (2, 3):
-        raise TargetError("Write `switch TARGET charge off`: what to switch, and how.")
+        raise TargetError("Write `bmslink switch TARGET charge off`: what to switch, and how.")
     *target, what, state = words
     if what not in list(Switch) or state not in ("on", "off"):
         raise TargetError(

@@ -19,13 +19,14 @@ from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Plan, make_plan, with_frames
 from bmslink.config.records.history import ChangeHistory, made_here
 from bmslink.config.records.last_change import Back, Undo
+from bmslink.config.records.on_loan import NEVER_LENT, SESSION, lent_to
 from bmslink.config.records.open_changes import begin, blocks_of, cut_off, lock_names, other_road
 from bmslink.config.rollback import close, outcome_of, roll_back, unknown
 from bmslink.config.switching.acting import by_hand
-from bmslink.config.switching.joining import join_checks
+from bmslink.config.switching.joining import freshen, join_checks, require_may_join
 from bmslink.config.writer import write_until_verified
 from bmslink.errors import BmsError, GateError, SettingError
-from bmslink.model import Identity, Switch
+from bmslink.model import Command, Identity, Switch
 from bmslink.protocols.abilities import settings_of
 from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot
 from bmslink.storage.journal import Journal, JournalError, on_disk
@@ -172,16 +173,25 @@ def _with_what_is_undone(plan: Plan, back: Back) -> Plan:
 
 
 async def _with_what_holds(plan: Plan, device: Board, identity: Identity) -> Plan:
-    """The plan with a check for each switch that it turns on and that something holds off, or that
-    may not close beside other packs."""
+    """The plan with a check where a session has changed settings for a while, and for each switch
+    that it turns on and that something holds off, or that may not close beside other packs."""
     edits = {edit.key: edit.new for change in plan.changes for edit in change.edits}
-    on = [switch for switch in Switch if edits.get(switch.key) is True]
+    if edits.keys() - NEVER_LENT and (lent := await lent_to(device, identity)):
+        check = Check(name=SESSION, passed=False, sentence=lent)
+        plan = replace(plan, checks=(*plan.checks, check))
+    on = _turned_on(plan)
     if not on:
         return plan
     held = await on_disk(partial(by_hand().held_off, device, identity, on))
     checks = [Check(name="held", passed=False, sentence=why) for why in held.values()]
+    await freshen(device, on)
     checks += join_checks(device, on, plan.waive)
     return replace(plan, checks=(*plan.checks, *checks)) if checks else plan
+
+
+def _turned_on(plan: Plan) -> list[Switch]:
+    edits = {edit.key: edit.new for change in plan.changes for edit in change.edits}
+    return [switch for switch in Switch if edits.get(switch.key) is True]
 
 
 def same_as_planned(plan: Plan, identity: Identity) -> None:
@@ -213,7 +223,7 @@ async def apply(
     `VerifyError` (set back), `RollbackError` (not set back).
     """
     journal = journal or Journal()
-    names = lock_names(device, plan.identity)
+    names = partial(lock_names, device, plan.identity)
     with device.offs.watched():
         async with locked_apart(journal.folder / "locks", names), device.conversation():
             return await _apply(device, plan, confirm, journal, command)
@@ -246,6 +256,8 @@ async def _apply(
             else _nothing_to_do(fresh),
             notes=fresh.left_out_notes,
         )
+    for switch in _turned_on(fresh):  # the others of its bank hear of it in the same moment
+        require_may_join(device, Command(switch, on=True), plan.waive)
     return await _carry_out_new(device, fresh, journal, command)
 
 

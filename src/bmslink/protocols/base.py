@@ -20,6 +20,7 @@ from bmslink.link.gatt import Advert, Gatt
 from bmslink.link.link import Frame, Framer, Link, Timing, Value
 from bmslink.link.transport import Pin
 from bmslink.model import Identity, Reading
+from bmslink.past import BoardCounter, BoardEvent, BoardPast, reported_now
 from bmslink.protocols.common.scale import Layout
 from bmslink.protocols.common.settings_map import SettingsMap, WriteCommand
 from bmslink.protocols.parts import ClockSoc, SettingsAccess, Switches
@@ -246,6 +247,43 @@ class Driver(ABC, Generic[F]):
     @abstractmethod
     async def read(self) -> Reading:
         """One complete poll (for a streaming device: the next one that arrives)."""
+
+    past_missing: ClassVar[Mapping[str, str]] = {}
+    """Why boards of this protocol tell no `events` or `counters` of their past, where more is
+    known than that nothing documents them."""
+
+    async def past(self, limit: int, *, brief: bool = False) -> BoardPast:
+        """What the board remembers, by reading only: at most `limit` entries where each is asked
+        for by itself. `brief`: nothing that would keep the line for more than a few seconds."""
+        return self.past_of(await self.read())
+
+    def past_of(
+        self,
+        reading: Reading | None = None,
+        *,
+        events: tuple[BoardEvent, ...] | None = None,
+        samples: tuple[BoardEvent, ...] = (),
+        counters: tuple[BoardCounter, ...] | None = None,
+        missing: Mapping[str, str] = MappingProxyType({}),
+        clock: datetime | None = None,
+    ) -> BoardPast:
+        """What was found; why there are no events or counters is in `missing` or `past_missing`,
+        where they are `None`."""
+        undocumented = f"not documented for {self.name}"
+        reasons = {
+            what: self.past_missing.get(what, undocumented)
+            for what, found in (("events", events), ("counters", counters))
+            if found is None
+        }
+        return BoardPast(
+            protocol=self.name,
+            clock=clock,
+            events=events or (),
+            samples=samples,
+            counters=counters or (),
+            now=None if reading is None else reported_now(reading),
+            missing=reasons | dict(missing),
+        )
 
     async def start(self) -> None:
         """Called once after the link is open, before anything else."""

@@ -1,1 +1,1 @@
-"""What bmslink finds out about a pack, for people: the doctor's findings, pictures, the commissioning report."""
+"""What bmslink finds out about a pack, for people: the doctor, pictures, the report."""

@@ -80,7 +80,7 @@ class PackJobs:
         """One of the questions of a board, by its name. Raises `UsageError` for another one."""
         if what == "read":
             return (await self._read(tell, more)).to_dict()
-        slots, again = more.get("slots"), more.get("again") is True
+        pack, slots, again = self._pack, more.get("slots"), more.get("again") is True
         questions: dict[str, Callable[[Board], Awaitable[Any]]] = {
             "identify": lambda board: board.identify(),
             "inspect": lambda board: board.inspect(),
@@ -89,6 +89,7 @@ class PackJobs:
             "glance": lambda board: _table(board, slots, again),
             "survey": lambda board: self._survey(board, more.get("keys") or []),
             "clock": lambda board: board.clock(),
+            "past": lambda board: board.past(more.get("limit", 100), brief=pack.judge.enforcing),
         }
         question = questions.get(what)
         if question is None:

@@ -12,9 +12,11 @@ from bmslink.errors import BmsError, LinkClosed
 from bmslink.model import Reading
 from bmslink.polling import Trouble, readings
 
-__all__ = ["BetweenPolls", "PackListener", "follow", "in_time"]
+__all__ = ["BetweenPolls", "LatestReading", "PackListener", "follow", "in_time"]
 
 _LATE = 1.5  # times the interval
+_YOUNG = 2.0
+"""How old a reading may be that is judged once more, by what has just begun to act, s."""
 _MOMENT = 2.0
 """How long a poll waits for what began between two of them, s."""
 
@@ -40,12 +42,15 @@ async def follow(
     count: int | None = None,
     read: Callable[[], Awaitable[Reading]] | None = None,
     between: Callable[[], Awaitable[None]] | None = None,
+    before_close: Callable[[], Awaitable[None]] | None = None,
+    opened: bool = False,
     opening: float | None = None,
     opening_turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
     spread: Callable[[], float] = lambda: 1.0,
 ) -> None:
     """Read until cancelled, or `count` times, or to the end of a recording; the board is closed
-    then. A missing port is waited for. `between` runs after each try; the others as in `readings`.
+    then, after `before_close`. A missing port is waited for. `between` runs after each try; the
+    others as in `readings`.
     """
     loop = asyncio.get_running_loop()
     heard = loop.time()
@@ -66,6 +71,7 @@ async def follow(
                     count=count,
                     patient=True,
                     read=read,
+                    opened=opened,
                     opening=opening,
                     opening_turn=opening_turn,
                     spread=spread,
@@ -84,7 +90,11 @@ async def follow(
             listener.miss(error, loop.time(), lost=True)
         finally:
             beat.cancel()
-            await board.close()
+            try:
+                if before_close is not None:
+                    await before_close()
+            finally:
+                await board.close()
 
 
 @asynccontextmanager
@@ -97,6 +107,23 @@ async def in_time(seconds: float) -> AsyncIterator[None]:
         if isinstance(late, BmsError):
             raise
         raise LinkClosed(f"No reading was whole after {seconds:g} s.") from late
+
+
+class LatestReading:
+    """The one that what begins to act begins with: an off that is due does not wait for the next.
+    Times are s of the loop's clock."""
+
+    def __init__(self) -> None:
+        self._reading: Reading | None = None
+        self._at = 0.0
+
+    def heard(self, reading: Reading | None, now: float) -> None:
+        """A reading, or that there is none now."""
+        self._reading, self._at = reading, now
+
+    def young(self, now: float) -> Reading | None:
+        """It, while nothing says that it is over."""
+        return self._reading if now - self._at <= _YOUNG else None
 
 
 class BetweenPolls:

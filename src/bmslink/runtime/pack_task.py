@@ -270,6 +270,7 @@ class ServedPack:
             interval=self.plan.interval,
             read=self._read,
             between=self._between,
+            before_close=self.judge.acting.settle,
             opening=_OPENING,
             opening_turn=self.turns.opening,
             spread=self._spread,

@@ -30,7 +30,7 @@ from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.judging.disk import DiskQueue
 from bmslink.runtime.judging.pack_memory import SAVED_AT_ONCE, SAVED_EVERY, PackMemory
 from bmslink.runtime.judging.pack_policies import PackPolicies, in_words, trips_in
-from bmslink.runtime.pack_loop import BetweenPolls, follow
+from bmslink.runtime.pack_loop import BetweenPolls, LatestReading, follow
 from bmslink.storage.alone import hold_lock
 
 __all__ = ["Enforcing", "Observer", "PackSupervisor", "StatusBoard"]
@@ -213,6 +213,7 @@ class PackSupervisor:
         self._identity: Identity | None = None
         self._budget = Budget(SAVED_AT_ONCE, SAVED_EVERY)
         self._new = False
+        self._latest = LatestReading()
 
         def make(chosen: PolicySet, acting: Collection[Mode]) -> PackPolicies:
             append = None if enforcing is None else enforcing.append
@@ -259,7 +260,10 @@ class PackSupervisor:
 
         mail = asyncio.create_task(read_mail(str(device.target), do, lambda: self._heard))
         try:
-            await follow(device, self, interval=interval, count=count, between=between)
+            await follow(
+                device, self, interval=interval, count=count, between=between,
+                before_close=side.settle, opened=device.opened,
+            )  # fmt: skip
         finally:
             mail.cancel()
             await beginning.end()
@@ -283,6 +287,8 @@ class PackSupervisor:
         except TargetError as error:
             self._observer.on_trouble(f"{error} The policies begin without it.")
             self._policies.restart(known, now)
+        if (reading := self._latest.young(now)) is not None:
+            self._judge(reading, now, counted=True)
 
     def _keep(self, now: float, *, at_once: bool) -> None:
         """Have saved what the policies know, if it is time."""
@@ -313,13 +319,14 @@ class PackSupervisor:
         if late:
             self._judge(None, now)
 
-    def _judge(self, reading: Reading | None, now: float) -> None:
+    def _judge(self, reading: Reading | None, now: float, *, counted: bool = False) -> None:
         """Where the pack is acted on, a mistake of ours is its own, and no other pack notices."""
+        self._latest.heard(reading, now)
         with contained(self._mistaken) if self._side is not None else nullcontext():
             if reading is None:
                 self._policies.tick(now)
             else:
-                self._policies.step(reading, now)
+                self._policies.step(reading, now, counted=counted)
             if self._side is not None:
                 if self._side.policies in (None, self._chosen):
                     self._side.hear(self._policies.decision, reading, now)
@@ -386,6 +393,6 @@ class PackSupervisor:
         pack.kinds = {name: limit.kind.value for name, limit in found.items()}
         pack.phase = decision.phase.value
         shadow = self._side is None or not self._side.enforcing
-        pack.policies = [*in_words(decision, shadow=shadow)]
+        pack.policies = [*in_words(decision, self._policies.engine, shadow=shadow)]
         pack.trips += trips_in(decision, self._policies.policies)
         self._board.show(at_once=changed)

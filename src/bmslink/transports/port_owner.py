@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bmslink.storage.processes import is_running
 
-__all__ = ["holders", "is_pty", "lock_holder", "marked"]
+__all__ = ["holders", "is_pty", "lock_holder", "marked", "stale_lock"]
 
 DIRECTORIES = ("/run/lock", "/var/lock", "/var/spool/lock", "/var/spool/uucp")
 """Where lock files are, on the systems that have them."""
@@ -107,6 +107,17 @@ def lock_holder(path: str) -> str | None:
         shown = "".join(c for c in _name(pid) or program if c.isprintable())
         return f"{shown or 'a program'} (pid {pid})"
     return None
+
+
+def stale_lock(path: str) -> str:
+    """The lock file of a device whose program has ended; empty: there is none."""
+    if sys.platform == "win32":
+        return ""
+    for file in _lock_files(path):
+        claim = _read(file)
+        if claim is not None and not is_running(claim[0]):
+            return str(file)
+    return ""
 
 
 @contextmanager

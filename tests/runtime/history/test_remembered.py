@@ -192,7 +192,12 @@ def test_the_commands(cli: Cli, running: Service, monkeypatch: pytest.MonkeyPatc
     assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  jbd: It is read\.$", events.out, re.M)
     kinds = {each["what"] for each in cli("events", "--json").objects}
     assert kinds == {"service_began", "ok"}
-    assert cli("events", "jbd", "--severity", "alarm").out == ""
+    assert cli("events", "jbd", "--severity", "alarm", "--seen").out == ""
+    both = cli("events", "jbd")
+    assert re.search(r" bmslink  +jbd: It is read\.$", both.out, re.M)
+    assert "counters: all 12 are 0" in both.out
+    sources = {(x["source"], x["what"]) for x in cli("events", "jbd", "--json").objects}
+    assert sources == {("bmslink", "ok"), ("board", "counter"), ("board", "missing")}
     assert "older ones" not in events.err
     newest = cli("events", "--limit", "1")
     assert len(newest.out.splitlines()) == 1

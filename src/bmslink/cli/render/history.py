@@ -10,7 +10,7 @@ from bmslink.cli.render.clean import clean
 from bmslink.cli.render.fit import Column, Table
 from bmslink.cli.render.text import duration
 
-__all__ = ["event_lines", "table"]
+__all__ = ["event_lines", "event_text", "table", "when"]
 
 
 def table(page: Mapping[str, Any], *, whole: bool) -> Table:
@@ -48,19 +48,27 @@ def _cell(value: object) -> str:
 def event_lines(events: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """One line for each event, by the clock of this computer."""
     for event in events:
-        since, until = event.get("since"), event.get("until")
-        when = _local(since or event.get("time"))
-        if since and until:
-            sure = "" if event.get("until_known", True) else "?"
-            when = f"{when} to {_local(until, since)}{sure} ({_span(since, until)})"
-        elif since:
-            when = f"{when} until now"
-        pack = f"{event.get('pack')}: " if event.get("pack") else ""
-        count = int(event.get("count") or 1)
-        often = f" ({count} times)" if count > 1 else ""
-        severity = str(event.get("severity") or "info")
-        mark = "" if severity == "info" else f"{severity.upper()}: "
-        yield clean(f"{when}  {mark}{pack}{event.get('text')}{often}")
+        yield clean(f"{when(event)}  {event_text(event)}")
+
+
+def when(event: Mapping[str, Any]) -> str:
+    """The moment of an event, or from when to when a condition lasted."""
+    since, until = event.get("since"), event.get("until")
+    begun = _local(since or event.get("time"))
+    if since and until:
+        sure = "" if event.get("until_known", True) else "?"
+        return f"{begun} to {_local(until, since)}{sure} ({_span(since, until)})"
+    return f"{begun} until now" if since else begun
+
+
+def event_text(event: Mapping[str, Any]) -> str:
+    """What happened, how bad that is, and to which pack."""
+    pack = f"{event.get('pack')}: " if event.get("pack") else ""
+    count = int(event.get("count") or 1)
+    often = f" ({count} times)" if count > 1 else ""
+    severity = str(event.get("severity") or "info")
+    mark = "" if severity == "info" else f"{severity.upper()}: "
+    return f"{mark}{pack}{event.get('text')}{often}"
 
 
 def _local(text: object, beside: object = None) -> str:

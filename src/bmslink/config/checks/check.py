@@ -52,7 +52,7 @@ WAIVERS: Mapping[str, str] = {
 ALIASES: Mapping[str, str] = {"supported": "partial", "tested": "untested", "backup": "clone"}
 """Check -> its waiver, where that is called otherwise: both names are taken."""
 
-_NEVER = ("identity", "map", "plausible", "journal", "unfinished", "lock", "held")
+_NEVER = ("identity", "map", "plausible", "journal", "unfinished", "session", "lock", "held")
 """Checks that nothing waives."""
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from bmslink.config.checks.check import Check, Draft, number
 from bmslink.model import Condition, Reading
-from bmslink.settings.setting import Danger
+from bmslink.settings.setting import Danger, Value
 
-__all__ = ["check_health", "check_load", "check_protection", "check_trip"]
+__all__ = ["Margin", "check_health", "check_load", "check_protection", "check_trip", "margins"]
 
 _FLOWS = 0.5
 """A current that counts as charging or discharging, A."""
@@ -117,6 +117,34 @@ def _matters(trip: _Trip, current: float | None) -> bool:
     if trip.flow == -1:
         return current is None or current <= _FLOWS
     return True
+
+
+class Margin(NamedTuple):
+    """How far a pack is from one of its limits."""
+
+    key: str
+    what: str
+    """`the highest cell has`."""
+    value: float
+    limit: float
+    unit: str
+    room: float
+    """0 or less: it trips."""
+    matters: bool
+    """What it would cut is in use."""
+
+
+def margins(reading: Reading, values: Mapping[str, Value | None]) -> Iterator[Margin]:
+    """How far a reading is from every limit that the settings hold and that it shows. A limit of
+    0 is off on boards that can have it off."""
+    live = _live(reading)
+    for trip in _TRIPS:
+        value, limit = trip.live(live), number(values.get(trip.key))
+        if value is None or limit is None or (limit == 0 and trip.unit != "°C"):
+            continue
+        room = limit - value if trip.over else value - limit
+        matters = _matters(trip, live.current)
+        yield Margin(trip.key, trip.what, value, limit, trip.unit, room, matters)
 
 
 _BAD_SHARE = 0.05

@@ -17,20 +17,23 @@ from bmslink.model import Command, Switch
 from bmslink.packs import load_packs
 from bmslink.places import where
 
-__all__ = ["JOIN", "join_checks", "require_may_join", "why_not_join"]
+__all__ = ["JOIN", "freshen", "join_checks", "require_may_join", "tell_join", "why_not_join"]
 
 JOIN = "join"
 """The check, and its waiver."""
 _PATHS = (Switch.CHARGE, Switch.DISCHARGE)
 
 
-def why_not_join(device: Board, switch: Switch, *, by_file: bool = True) -> str:
+def why_not_join(
+    device: Board, switch: Switch, *, by_file: bool = True, opened: bool = False
+) -> str:
     """Why a switch may not close now, in a sentence; empty: it may. `by_file`: without a name, the
-    place is looked up in bmslink.toml, which reads the disk."""
+    place is looked up in bmslink.toml, which reads the disk. `opened`: as if it were open, though
+    it is closed."""
     if switch not in _PATHS:
         return ""
     if device.joins is not None:
-        return device.joins.why_not(switch)
+        return device.joins.why_not(switch, opened=opened)
     bank = device.named.bank if device.named is not None else ""
     if not bank and device.named is None and by_file:
         bank = _bank_at(device)
@@ -65,13 +68,25 @@ def require_may_join(
         return
     if JOIN not in known_waivers(waive) and (why := why_not_join(device, command.switch)):
         raise refuse(
-            f"Nothing was sent. {why} Wait until the voltages are nearer, or, where you know that "
-            f"no harm comes of it, waive the check {JOIN}.",
+            f"Nothing was sent. {why} Where you know that no harm comes of it, waive the check "
+            f"{JOIN}.",
             JOIN,
             JOIN,
         )
-    if device.joins is not None and not rehearsed:
-        device.joins.began()
+    if not rehearsed:
+        tell_join(device, command.switch)
+
+
+def tell_join(device: Board, switch: Switch) -> None:
+    """A switch closes now: the other packs of its bank wait."""
+    if device.joins is not None and switch in _PATHS:
+        device.joins.began(switch)
+
+
+async def freshen(device: Board, switches: Collection[Switch]) -> None:
+    """Before it is asked whether one of them may close: have the pack read for its bank."""
+    if device.joins is not None and device.opened and any(each in _PATHS for each in switches):
+        await device.joins.freshen()
 
 
 def join_checks(device: Board, switches: Collection[Switch], waive: Collection[str]) -> list[Check]:

@@ -20,11 +20,12 @@ from bmslink.config.identity.known_as import pack_of, require_same_board
 from bmslink.config.identity.locks import locked_apart
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Plan
+from bmslink.config.records.on_loan import NEVER_LENT, SESSION, lent_to
 from bmslink.config.records.open_changes import begin
 from bmslink.config.switching.acting import Handed, by_hand, may_run
 from bmslink.config.switching.beside import Beside
 from bmslink.config.switching.confirm import look_at, seen
-from bmslink.config.switching.joining import require_may_join
+from bmslink.config.switching.joining import freshen, require_may_join, tell_join
 from bmslink.config.switching.off import rehearse_off, switch_off
 from bmslink.errors import (
     BmsError,
@@ -66,7 +67,9 @@ async def switch(
     """
     if device.opened:
         _possible(device, command, waive)
-    require_may_join(device, _command(command), waive)
+    if _command(command).on:
+        await freshen(device, [command.switch])
+    require_may_join(device, command, waive)
     handed = Handed(None)
     if _command(command).on or await may_run():
         handed = await by_hand().hand_over(device, command)
@@ -108,6 +111,8 @@ async def rehearse_switch(
     Refuses what `switch` refuses.
     """
     _possible(device, command, waive)
+    if command.on:
+        await freshen(device, [command.switch])
     require_may_join(device, command, waive, rehearsed=True)
     journal = journal or Journal()
     if not command.on:
@@ -115,7 +120,7 @@ async def rehearse_switch(
     if is_setting(device.driver, command.switch):
         return list((await _plan(device, command, waive, journal)).frames)
     identity = await device.identify()
-    await _free(device, identity, journal)
+    await _free(device, identity, command.switch, journal)
     held = await on_disk(partial(by_hand().held_off, device, identity, [command.switch]))
     if why := held.get(command.switch):
         raise refuse(f"Nothing was sent. {why}", "held")
@@ -140,8 +145,10 @@ def _possible(device: Board, command: Command, waive: Collection[str]) -> None:
         )
 
 
-async def _free(device: Board, identity: Identity, journal: Journal) -> None:
-    """`GateError` where the journal, or an unfinished change, forbids to switch on."""
+async def _free(device: Board, identity: Identity, switch: Switch, journal: Journal) -> None:
+    """`GateError` where the journal, an unfinished change or a session forbids to switch on."""
+    if switch.key not in NEVER_LENT and (lent := await lent_to(device, identity)):
+        raise refuse(f"Nothing was sent. {lent}", SESSION)
     for name, why in (await blocks_of(journal, device, identity)).items():
         raise refuse(f"Nothing was sent. {why}", name)
 
@@ -150,10 +157,10 @@ async def _on(device: Board, command: Command, journal: Journal) -> Outcome:
     """By a command of the protocol."""
     identity = await device.identify()
     async with (
-        locked_apart(journal.folder / "locks", lock_names(device, identity)),
+        locked_apart(journal.folder / "locks", partial(lock_names, device, identity)),
         by_hand().switching_on(device, identity, command.switch) as freed,
     ):
-        await _free(device, identity, journal)
+        await _free(device, identity, command.switch, journal)
         before = await device.read()
         transaction = await begin(
             journal,
@@ -164,6 +171,7 @@ async def _on(device: Board, command: Command, journal: Journal) -> Outcome:
             on=command.on,
         )
         beside, known, lost = Beside.of(device), pack_of(identity), ""
+        tell_join(device, command.switch)
         try:
             await _send(device, command, transaction, known)
         except (TransportError, FrameError) as error:

@@ -6,9 +6,10 @@ It has to be within what the pack may take, and within what each of the others m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from statistics import median
+from typing import NamedTuple
 
 import msgspec
 
@@ -71,62 +72,82 @@ def may_join(
     direction: Direction,
     given: Mapping[str, float],
     now: float,
+    *,
+    opened: bool = False,
 ) -> JoinVerdict:
     """Whether the switch for `direction` of a pack may be closed beside others of its bank; one
-    that is closed already may. `given`: known resistances, Ω."""
+    that is closed already may. `given`: known resistances, Ω; `opened`: as if it were open now."""
     beside = [each for each in others if _connected(each, now)]
-    closed = pack.fresh(now) and pack.conducts(direction, now) is True
+    closed = pack.fresh(now) and pack.conducts(direction, now) is True and not opened
     if not beside or closed or pack.apart:
         return _FREE
-    unheard = [each.name for each in beside if not each.fresh(now)]
-    volts = [r.voltage for each in beside if each.fresh(now) and (r := each.reading) and r.voltage]
-    own = pack.reading.voltage if pack.reading is not None and pack.fresh(now) else None
-    if unheard or own is None or len(volts) < len(beside):
-        who = unheard[0] if unheard else pack.name if own is None else beside[0].name
-        return JoinVerdict(
-            code=JoinCode.UNKNOWN,
-            text=f"The voltage of {who} is not known now, so nobody can say what would flow "
-            f"between {pack.name} and the others.",
-        )
-    return _equalising(pack, beside, direction, own - median(volts), given, now)
+    for each in (*beside, pack):
+        if each.volts(now) is None:
+            return JoinVerdict(
+                code=JoinCode.UNKNOWN,
+                text=f"The voltage of {each.name} is not known now, so nobody can say what would "
+                f"flow between {pack.name} and the others.",
+            )
+    return _equalising(pack, beside, direction, given, now)
 
 
 def _equalising(
     pack: Member,
     beside: Sequence[Member],
     direction: Direction,
-    difference: float,
     given: Mapping[str, float],
     now: float,
 ) -> JoinVerdict:
-    """What flows through the switch that closes, against the limits of all."""
+    """What flows through the switch that closes, against the limits of all: from the highest of
+    those that can give, or to the lowest of those that can take. Another one may be on the bus with
+    one of its switches only, so its voltage is not that of the bus."""
     into = direction == "charge"
+    opposite = "discharge" if into else "charge"
+    open_ = [each for each in beside if each.conducts(opposite, now) is not False]
+    volts = [each.volts(now) or 0.0 for each in open_]
+    if not volts:
+        return _FREE
+    difference = (pack.volts(now) or 0.0) - (max(volts) if into else min(volts))
     if abs(difference) <= _NONE or (difference < 0) is not into:
         return msgspec.structs.replace(_FREE, difference=round(difference, 3))
     ohms, source = resistance_of(pack, given)
-    ways = {each.name: 1 / resistance_of(each, given)[0] for each in beside}
+    ways = {each.name: 1 / resistance_of(each, given)[0] for each in open_}
     amps = abs(difference) / (ohms + 1 / sum(ways.values()))
+    bounds = [_Bound(pack, direction, pack.most_closed(direction, now), 0.0, amps)]
+    for each in open_:
+        flows = max(0.0, each.flow(opposite) or 0.0)
+        part = amps * ways[each.name] / sum(ways.values())
+        bounds.append(_Bound(each, opposite, each.most(opposite, now), flows, part))
     found = JoinVerdict(
         code=JoinCode.FREE, difference=round(difference, 3), current=round(amps if into else -amps)
     )
-    opposite = "discharge" if into else "charge"
-    bounds = [(pack.most(direction, now), amps, pack, direction)]
-    for each in beside:
-        part = amps * ways[each.name] / sum(ways.values())
-        bounds.append((each.most(opposite, now), part, each, opposite))
-    over = [bound for bound in bounds if bound[1] > bound[0]]
+    over = [each for each in bounds if each.flows + each.part > each.allowed]
     if not over:
         return found
-    allowed, would, who, way = min(over, key=lambda b: b[0] - b[1])
+    worst = min(over, key=lambda each: each.allowed - each.flows - each.part)
+    least = min((each.allowed - each.flows) / each.part for each in over)
+    within = max(_NONE, math.floor(100 * abs(difference) * least) / 100)
     where = "below" if into else "above"
     text = (
         f"{pack.name} has {abs(difference):.2f} V {where} the packs beside it: about {amps:.0f} A "
         f"would flow {'into' if into else 'out of'} it ({1000 * ohms:.1f} mΩ, {source}), and "
-        f"{who.name} may take {allowed:g} A of {way} current"
-        + (f", not {would:.0f} A" if who is not pack else "")
-        + "."
+        f"{worst.pack.name} may take {worst.allowed:g} A of {worst.direction} current"
+        + ("" if worst.pack is pack else f", not {worst.flows + worst.part:.0f} A")
+        + f". It may join within {within:.2f} V of them."
     )
     return msgspec.structs.replace(found, code=JoinCode.CURRENT, text=text)
+
+
+class _Bound(NamedTuple):
+    """What one pack may take, A, and what it would."""
+
+    pack: Member
+    direction: Direction
+    allowed: float
+    flows: float
+    """That way already."""
+    part: float
+    """What comes on top."""
 
 
 def _connected(member: Member, now: float) -> bool:

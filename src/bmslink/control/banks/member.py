@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import msgspec
 
 from bmslink.control.decide.decision import Decision, Limits
+from bmslink.control.decide.limiter import RECOVERY
 from bmslink.control.decide.limits import Kind, Limit, Reason
 from bmslink.model import Reading
 
@@ -25,6 +27,8 @@ _SHARE = 0.3
 """That share: the one that a pack's own policies leave of old limits."""
 _REST, _REST_SHARE = 1.0, 0.005
 """A or of the capacity (1/h): less than that is no current."""
+_DOUBTED = ("suspect", "missing", "frozen")
+"""What a value is worth that says nothing of now."""
 _CURRENTS = {"charge": "ccl", "discharge": "dcl"}
 
 
@@ -54,6 +58,10 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     """It has policies."""
     apart: bool = False
     """A person says that it is disconnected from the others."""
+    board: str = ""
+    """Which board it has; empty: it has not said so."""
+    was: Mapping[Direction, bool | None] = {}
+    """How it conducted before a restart, until it is read."""
 
     def fresh(self, now: float) -> bool:
         """Whether its reading says how it is now."""
@@ -62,6 +70,13 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     def just_heard(self, now: float) -> bool:
         """Whether no reading of it is missing yet."""
         return self.heard is not None and now - self.heard <= 2 * self.interval
+
+    def volts(self, now: float) -> float | None:
+        """Its voltage; `None` where that is not known now, or is one wild value."""
+        worth = "good" if self.decision is None else self.decision.quality.get("voltage", "good")
+        if self.reading is None or not self.fresh(now) or worth in _DOUBTED:
+            return None
+        return self.reading.voltage or None
 
     @property
     def measured(self) -> bool:
@@ -82,7 +97,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
             return False
         reading = self.reading
         if reading is None:
-            return None
+            return self.was.get(direction)
         flow = self.flow(direction) or 0.0
         if flow > at_rest(self.capacity):
             return True  # whatever its switches say
@@ -103,11 +118,25 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
         if self.decision is None:
             return 0.0
         limit: Limit = getattr(self.decision.limits, _CURRENTS[direction])
-        age = now - self.decision.time
+        return limit.value * self._counts(now)
+
+    def _counts(self, now: float) -> float:
+        """The share of a limit that still counts, by the age of the decision."""
+        age = math.inf if self.decision is None else now - self.decision.time
         holds = fresh_for(self.interval)
         if age > max(_FORGOTTEN, 2 * holds):
             return 0.0
-        return limit.value * (_SHARE if age > max(_FROZEN, holds) else 1.0)
+        return _SHARE if age > max(_FROZEN, holds) else 1.0
+
+    def most_closed(self, direction: Direction, now: float) -> float:
+        """The same with the switch of that direction closed: that it is open, and what recovers
+        from that, limits nothing then."""
+        if self.decision is None:
+            return 0.0
+        limit: Limit = getattr(self.decision.limits, _CURRENTS[direction])
+        open_ = f"bms_{direction}_fet", RECOVERY
+        closed = min((r.value for r in limit.reasons if r.policy not in open_), default=0.0)
+        return max(closed, limit.value) * self._counts(now)
 
     def binding(self, direction: Direction) -> tuple[str, str]:
         """The policy that holds that current where it is, and why."""

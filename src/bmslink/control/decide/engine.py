@@ -155,8 +155,9 @@ class Engine:
 
     # -- in --------------------------------------------------------------------------------------
 
-    def step(self, reading: Reading, now: float) -> Decision:
-        """Judge a reading received at `now`, monotonic seconds. `UsageError` for anything else."""
+    def step(self, reading: Reading, now: float, *, counted: bool = False) -> Decision:
+        """Judge a reading received at `now`, monotonic seconds. `UsageError` for anything else.
+        `counted`: the engine before this one judged it too, so it confirms nothing once more."""
         require_reading("step()", reading)
         require_moment("step()", now)
         longest = self.plan.timing.stale_after
@@ -174,7 +175,7 @@ class Engine:
             self._heard, self._good_at = True, now
         self._age(now, self._qualifier.changed if frozen else now)
         again = self._qualifier.again and now - self._counted_at < self._refresh
-        fresh = not frozen and not again
+        fresh = not (frozen or again or counted)
         if fresh:
             self._counted_at = now
             self._good += Quality.SUSPECT not in sample.quality.values()

@@ -27,7 +27,7 @@ from bmslink.control.decide.records.asking import Asking
 from bmslink.control.decide.rule import PolicyRule, State
 from bmslink.control.decide.sample import FIELDS, Quality, Sample
 
-__all__ = ["UNHEARD", "Limiter"]
+__all__ = ["RECOVERY", "UNHEARD", "Limiter"]
 
 _CURRENT_HOLD, _CURRENT_SLOPE = 30.0, 5.0  # s, A/s
 _VOLTAGE_HOLD, _VOLTAGE_SLOPE = 60.0, 0.001  # s, V/s per cell
@@ -36,7 +36,7 @@ _LOOP = "cell_overvoltage_derate"
 _LOOP_GAIN, _LOOP_MARGIN, _LOOP_STEP = 0.2, 0.010, 10.0  # V per V·s, V, s
 UNHEARD = "no_data"
 """The reason of what is not permitted because too little was heard."""
-_RECOVERY = "recovery"
+RECOVERY = "recovery"
 """The reason of a limit that was lower a moment ago."""
 
 
@@ -230,7 +230,7 @@ class Limiter:
             return Limit(value, (held, *reasons))  # the same policy asked for less a moment ago
         value = whole_thousandths(value)
         text = "no fresh data: nothing rises" if stale else "recovering: held, then slowly"
-        return Limit(value, (Reason(_RECOVERY, value, text, ramp.kind), *reasons))
+        return Limit(value, (Reason(RECOVERY, value, text, ramp.kind), *reasons))
 
     def _meet(self, name: str, effects: Sequence[Effect], base: Reason) -> tuple[Reason, ...]:
         """All reasons for one limit; the same as before where the same is asked."""
@@ -283,4 +283,4 @@ def _last(before: Limits | None, now: Limits, *, shared: bool) -> Limits:
 
 
 def _recovers(limit: Limit) -> bool:
-    return limit.reasons[0].policy == _RECOVERY
+    return limit.reasons[0].policy == RECOVERY

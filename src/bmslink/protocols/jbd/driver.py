@@ -17,6 +17,7 @@ from bmslink.errors import LinkTimeout, Refused
 from bmslink.link.gatt import Advert, Gatt
 from bmslink.link.link import Link, Timing
 from bmslink.model import Identity, Reading
+from bmslink.past import BoardCounter, BoardPast, in_words
 from bmslink.protocols.base import Driver, Options, Record, Requester
 from bmslink.protocols.common.settings_map import SettingsMap, WriteCommand
 from bmslink.protocols.jbd.auth import authenticate
@@ -30,7 +31,7 @@ from bmslink.protocols.jbd.framing import (
     read_request,
     write_request,
 )
-from bmslink.protocols.jbd.layouts import BASIC_MINIMUM
+from bmslink.protocols.jbd.layouts import BASIC_MINIMUM, COUNTERS, COUNTERS_LAYOUT
 from bmslink.protocols.jbd.map import FUNCTION_BITS, NEWER, jbd_map
 from bmslink.protocols.jbd.radio import JBD_ADVERTS, JBD_MODULES
 from bmslink.protocols.jbd.reading import DAREN
@@ -76,6 +77,7 @@ class JBD(Driver[JBDFrame]):
         "basic_info": partial(read_request, 0x03),
         "cells": partial(read_request, 0x04),
         "version": partial(read_request, 0x05),
+        "error_counts": partial(read_request, 0xAA),
     }
     probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
     relatives: ClassVar[Relatives] = "thorough"
@@ -92,6 +94,10 @@ class JBD(Driver[JBDFrame]):
     no_clock_soc_reasons: ClassVar[Mapping[str, str]] = {
         "clock": "classic JBD boards tell no clock that could be set",
         "soc": "the board counts it; the factory mode that sets it was never recorded",
+    }
+
+    past_missing: ClassVar[Mapping[str, str]] = {
+        "events": "classic JBD boards count what happened and keep no log that is documented"
     }
 
     def __init__(self, link: Link[JBDFrame], options: Options) -> None:
@@ -237,3 +243,28 @@ class JBD(Driver[JBDFrame]):
 
         cells = await self.ask(0x04, fits)
         return self.codec.reading([basic, cells])
+
+    async def past(self, limit: int, *, brief: bool = False) -> BoardPast:
+        """Its counters (AA). The factory mode is not entered for them."""
+        reading = await self.read()
+        if why := self.only_reads():
+            return self.past_of(reading, missing={"counters": why})
+        try:
+            found = await self.ask(0xAA, lambda frame: len(frame.data) in COUNTERS_LAYOUT)
+        except (LinkTimeout, Refused) as error:
+            why = _NO_COUNTERS if isinstance(error, LinkTimeout) else str(error).rstrip(".")
+            return self.past_of(reading, missing={"counters": why})
+        return self.past_of(reading, counters=_counters(found.values))
+
+
+_NO_COUNTERS = "the board does not answer when it is asked for its counters (AA)"
+
+
+def _counters(values: Mapping[str, int]) -> tuple[BoardCounter, ...]:
+    """In the order of the register; the last one is no condition."""
+    counted = {str(each): (in_words(each), each) for each in COUNTERS}
+    found: list[BoardCounter] = []
+    for name, count in values.items():
+        text, condition = counted.get(name, ("restarts of the board", None))
+        found.append(BoardCounter(name=name, text=text, count=count, condition=condition))
+    return tuple(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Any
 
@@ -23,9 +23,11 @@ from bmslink.control.decide.release import lets_go
 from bmslink.errors import GateError
 from bmslink.model import Command, Identity, Reading, Switch
 from bmslink.runtime.acting.contained import contained
+from bmslink.runtime.acting.latches import LatchReset, reset_latches
 from bmslink.runtime.acting.limit_sinks import LimitSinks
-from bmslink.runtime.acting.pack_actor import Note, PackActor, TellActing
+from bmslink.runtime.acting.pack_actor import PackActor
 from bmslink.runtime.acting.people import ActingWish
+from bmslink.runtime.acting.shown import Note, TellActing
 from bmslink.runtime.acting.start import EnforcedPack, begin_acting, pack_key, standing_of, stopped
 
 __all__ = ["ActingSide"]
@@ -209,21 +211,29 @@ class ActingSide:
             await self._begin(identity, enforce=False, waive=waive)
 
     async def do(
-        self, wish: ActingWish, who: str, identity: Identity, engine: Engine | None = None
+        self,
+        wish: ActingWish,
+        who: str,
+        identity: Identity,
+        engine: Engine | None = None,
+        remains: Sequence[str] = (),
     ) -> list[str]:
         """What a person wants of what acts, by its name; what came of it, in sentences. An
-        emergency stop needs neither approval nor policies. Raises `GateError` where it is refused
-        and nothing was sent, and what asking the board raises."""
+        emergency stop needs neither approval nor policies. `engine` has the latches of a reset,
+        which does not reach what `remains`. Raises `GateError` where it is refused and nothing was
+        sent, and what asking the board raises."""
         done: list[str] = []
         if wish.do == "stop":
             await self.begin_for_people(identity, wish.waived)
             done += self._not_stopped()
         if wish.do == "reset":
-            done += self._reset(wish, engine)
+            done, left = self._reset(wish, engine, remains)
             if wish.policy or not self._stopped:
                 if not done:
-                    raise GateError("Nothing is stopped or latched, so there is nothing to reset.")
-                return done
+                    nothing = "Nothing is stopped or latched, so there is nothing to reset."
+                    raise GateError(" ".join(left) or nothing)
+                return [*done, *left]
+            done += left
         request = wish.request(who)
         if isinstance(request, PersonOn):
             require_may_join(self._board, Command(Switch.of(wish.switch), on=True), wish.waive)
@@ -243,22 +253,16 @@ class ActingSide:
     def _stopped(self) -> bool:
         return self._pack is not None and self._pack.actor.ledger.stop is not None
 
-    def _reset(self, wish: ActingWish, engine: Engine | None) -> list[str]:
+    def _reset(self, wish: ActingWish, engine: Engine | None, remains: Sequence[str]) -> LatchReset:
         """Let go of what waits for a person: of one policy, or of all."""
-        done: list[str] = []
+        released: list[str] = []
         if self._pack is not None and not wish.policy:
             self._pack.actor.release()
-            done += self._pack.actor.let_go()
+            released = self._pack.actor.let_go()
         if engine is None:
-            return done
-        if wish.policy:
-            engine.reset(wish.policy)
-            return [f"{wish.policy} is reset."]
-        for rule in engine.plan.rules:
-            with suppress(GateError):
-                engine.reset(rule.name)
-                done.append(f"{rule.name} is reset.")
-        return done
+            return LatchReset(released, [*remains])
+        found = reset_latches(engine, wish.policy)
+        return LatchReset([*released, *found.done], [*found.remains, *remains])
 
     def ask(self, request: Request) -> list[Remark]:
         """What a person wants, at once. Raises `GateError` where it is refused, and nothing was
@@ -357,6 +361,11 @@ class ActingSide:
             return "" if engine is None else lets_go(engine, policy)
 
         return {**found, **self._pack.actor.status(now, ends)}
+
+    async def settle(self) -> None:
+        """Let what is being sent leave: the board is about to be closed."""
+        if self._pack is not None:
+            await self._pack.actor.settle()
 
     async def close(self) -> None:
         """The end. Switches stay as they are; limits end with their ttl."""

@@ -16,6 +16,7 @@ from bmslink.errors import BmsError, GateError, VerifyError
 from bmslink.model import Identity, Switch
 from bmslink.protocols.common.settings_map import RawSettings, WriteCommand
 from bmslink.runtime.acting.acting_side import ActingSide
+from bmslink.runtime.acting.latches import kept_policies
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.shown import not_read_back, nothing_known, shown_in_words, still_on
 from bmslink.storage.journal import Journal, JournalError
@@ -75,9 +76,11 @@ async def do_directly(
         identity = await who_after(board, sent)
         await begin_for_stop(side, identity, sent, wish)
         until = max(until, asyncio.get_running_loop().time() + _LEFT)
-        done = await side.do(wish, who, identity)
         if wish.do == "stop":
+            done = await side.do(wish, who, identity)
             await _verify(board, side, until, progress)
+        else:
+            done = await _do_with_kept(board, side, wish, who, identity)
         status = side.status()
     finally:
         await side.close()
@@ -89,6 +92,18 @@ async def do_directly(
     if wish.do == "stop" and still_on(status["switches"]):
         raise not_read_back(status["switches"])
     return DoneDirectly([*done, *told], status)
+
+
+async def _do_with_kept(
+    board: Board, side: ActingSide, wish: ActingWish, who: str, identity: Identity
+) -> list[str]:
+    """A reset reaches the latches too that the policies of an ended program left on the disk."""
+    if wish.do != "reset":
+        return await side.do(wish, who, identity)
+    kept = await kept_policies(board, identity)
+    done = await side.do(wish, who, identity, kept.engine, kept.remains)
+    await kept.keep()
+    return done
 
 
 async def send_offs(

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
+from collections.abc import Collection, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ import msgspec
 
 from bmslink.board import Board
 from bmslink.config.checks.check import require_waivers
+from bmslink.config.switching.joining import JOIN, freshen, tell_join, why_not_join
 from bmslink.control.act.actuators import BoardActuator, prepare
 from bmslink.control.act.consent import ConsentError, approval_of
 from bmslink.control.act.facts import states_of
@@ -29,7 +31,7 @@ from bmslink.control.decide.quantities import blocked_by
 from bmslink.control.files import parse_policies
 from bmslink.errors import BmsError, GateError, TargetError
 from bmslink.model import Condition, Identity, Reading, Switch
-from bmslink.runtime.acting.drill_report import DrillPlan, DrillReport, DrillRow
+from bmslink.runtime.acting.drill_report import DrillPlan, DrillReport, DrillRow, DrillTurn
 from bmslink.runtime.acting.orphans import DRILL, find_orphans, shown_states, switch_on_command
 from bmslink.runtime.acting.start import acted_on_elsewhere, lock_acting, pack_key
 from bmslink.service_values import of_form
@@ -52,11 +54,6 @@ REST = 1.0
 _LOOKS, _BETWEEN = 3, 1.0
 """How often that is looked at before anything is sent, and how far apart, s."""
 _OLD = timedelta(seconds=10)
-_TRY, _SHOWS = 5.0, 10.0
-"""How long a frame may take, and until the board shows it, s."""
-_ASK_AGAIN = 0.1
-_BACK = 6
-"""How often it is switched on again before a person has to."""
 
 
 def approved_host_power(key: str) -> str | None:
@@ -120,6 +117,7 @@ class Drill:
             _require_free(kept.ledger, states)
         await self._at_rest()
         self._require_no_orphan(identity, states)
+        await freshen(board, tuple(Switch))
         ledger = kept.ledger or Ledger.new(self.key, 0.0)
         found = await prepare(board, waive=self._waive, remembered=ledger.remembered)
         self._actuators = {str(name): each for name, each in found.actuators.items()}
@@ -145,7 +143,19 @@ class Drill:
             return f"{name} is off: a drill switches nothing on that it did not switch off."
         if states.get(name) is None:
             return f"The board does not show how {name} is, so nobody could see that it obeys."
+        if why := self._against_bank(name):
+            return (
+                f"{name} might not be switched on again: {why} Where you know that no harm comes "
+                f"of it, waive the check {JOIN}."
+            )
         return ""
+
+    def _against_bank(self, name: str) -> str:
+        """Why a switch that is open may not close beside other packs, in a sentence; empty: it
+        may."""
+        if JOIN in self._waive:
+            return ""
+        return why_not_join(self._board, Switch(name), opened=True)
 
     def _feeds_host(self) -> str:
         power = self._host_power or approved_host_power(self.key)
@@ -215,10 +225,15 @@ class Drill:
     async def _one(self, name: str) -> DrillRow:
         if why := not_at_rest(await self._board.read()):
             return DrillRow(switch=name, result="left_out", why=f"Nothing was sent: {why}")
+        await freshen(self._board, [Switch(name)])
+        if why := self._against_bank(name):
+            return DrillRow(switch=name, result="left_out", why=f"Nothing was sent: {why}")
         before = await self._states()
         number = uuid.uuid4().hex[:12]
         await self._note("begin", number, name)
-        turn = _Turn(self._actuators[name], lambda: self._abandoned)
+        joins = partial(self._joins, name)
+        look = partial(freshen, self._board, [Switch(name)])
+        turn = DrillTurn(self._actuators[name], lambda: self._abandoned, joins, look)
         try:
             await turn.off()
         finally:  # also when somebody ends the program
@@ -226,7 +241,7 @@ class Drill:
         return row
 
     async def _end(
-        self, turn: _Turn, number: str, name: str, before: Mapping[str, bool | None]
+        self, turn: DrillTurn, number: str, name: str, before: Mapping[str, bool | None]
     ) -> DrillRow:
         """Switch it on again, and write down what came of it."""
         if turn.sent:
@@ -241,6 +256,13 @@ class Drill:
             return msgspec.structs.replace(row, note=note)
         return row
 
+    def _joins(self, name: str) -> str:
+        """Why it may not close now, in a sentence; empty: it does, and its bank hears of it."""
+        why = self._against_bank(name)
+        if not why:
+            tell_join(self._board, Switch(name))
+        return why
+
     async def _states(self) -> dict[str, bool | None]:
         """How all of them are, as far as the board says it; empty where it does not answer."""
         with suppress(BmsError):
@@ -251,69 +273,6 @@ class Drill:
         about = {"drill": number, "pack": self.key, "target": str(self._board.target)}
         said = {**more, **about, "switch": name, "user": actor_name(), "phase": phase}
         await asyncio.to_thread(lambda: self._journal.append(DRILL, **said))
-
-
-class _Turn:
-    """One switch, once off and on."""
-
-    def __init__(self, actuator: BoardActuator, abandoned: Callable[[], bool]) -> None:
-        """`abandoned`: somebody switches off meanwhile."""
-        self._abandoned = abandoned
-        self.sent = False
-        """Whether its off may have gone out."""
-        self._actuator = actuator
-        self._off_s: float | None = None
-        self._on_s: float | None = None
-        self._error = ""
-
-    async def off(self) -> None:
-        begun = asyncio.get_running_loop().time()
-        self.sent = True  # until it is known that it was not
-        found = await self._actuator.off(begun + _TRY)
-        self.sent, self._error = found.sent is not False, found.error
-        if self.sent:
-            self._off_s = await self._shown(on=False, begun=begun)
-
-    async def on(self) -> None:
-        """Until it is read back; an off that is late is overruled as well."""
-        loop = asyncio.get_running_loop()
-        for _ in range(_BACK):
-            begun = loop.time()
-            found = await self._actuator.on(begun + _TRY, self._against)
-            if self._abandoned():
-                self._error = self._against()
-                return
-            self._on_s = await self._shown(on=True, begun=begun)
-            if self._on_s is not None:
-                return
-            self._error = found.error or self._error
-
-    def _against(self) -> str:
-        return "Somebody switched off meanwhile." if self._abandoned() else ""
-
-    async def _shown(self, *, on: bool, begun: float) -> float | None:
-        loop = asyncio.get_running_loop()
-        while loop.time() - begun < _SHOWS and not self._abandoned():
-            if await self._actuator.state() is on:
-                return loop.time() - begun
-            await asyncio.sleep(_ASK_AGAIN)
-        return None
-
-    def row(self, name: str, command: str) -> DrillRow:
-        error = f" {self._error}" if self._error else ""
-        if not self.sent:
-            why = f"{name} off did not go out.{error}"
-            return DrillRow(switch=name, result="failed", why=why)
-        restored = self._on_s is not None
-        why = ""
-        if not restored:
-            why = f"{name} is not read back as on. `{command}` switches it on.{error}"
-        elif self._off_s is None:
-            why = f"{name} off was sent, and the board never showed it.{error}"
-        return DrillRow(
-            switch=name, result="failed" if why else "passed",
-            off_s=self._off_s, on_s=self._on_s, restored=restored, why=why,
-        )  # fmt: skip
 
 
 async def to_its_end(work: Coroutine[Any, Any, T]) -> T:

@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -41,10 +41,10 @@ from bmslink.errors import BmsError
 from bmslink.model import Reading
 from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.acting.limit_sinks import LimitSinks
-from bmslink.runtime.acting.shown import nothing_known, switches_status
-from bmslink.runtime.banks.beside import asks_bank, tell_bank
+from bmslink.runtime.acting.shown import Note, TellActing, nothing_known, switches_status
+from bmslink.runtime.banks.beside import asks_bank, closing, tell_bank
 
-__all__ = ["Note", "PackActor", "TellActing"]
+__all__ = ["PackActor"]
 
 _log = logging.getLogger(__name__)
 
@@ -56,18 +56,6 @@ _ASK_EVERY = 10.0
 """s between two looks at a switch that readings do not show."""
 _ON_TAKES = 10.0
 """How long an on may take, with all that it waits for, s: then what let it be wanted is old."""
-
-
-class TellActing(Protocol):
-    """Publishes an event of the pack."""
-
-    def __call__(self, what: str, text: str, *, alarm: bool = False, **data: Any) -> None: ...
-
-
-class Note(Protocol):
-    """Has a record written to the journal, soon; waits for nothing."""
-
-    def __call__(self, event: str, **data: Any) -> None: ...
 
 
 class PackActor:
@@ -224,7 +212,7 @@ class PackActor:
         for command in result.commands:
             self._asked.pop(command.actuator, None)
             if command.on:
-                tell_bank(self._board)
+                tell_bank(self._board, command.actuator)
         for command in result.commands:  # every off comes first, and has left this task's hands
             self._begin(self._on(command) if command.on else self._off(command))
         self._keep(before, now, at_once=bool(result.commands))
@@ -235,9 +223,8 @@ class PackActor:
         return remarks
 
     def _keep(self, before: Ledger, now: float, *, at_once: bool) -> None:
-        ledger = self.ledger
-        same = all(ledger.record(n) is before.record(n) for n in ACTUATORS)
-        same = same and ledger.stop is before.stop and self._watch is self._saved_watch
+        same = all(self.ledger.record(n) is before.record(n) for n in ACTUATORS)
+        same = same and self.ledger.stop is before.stop and self._watch is self._saved_watch
         if at_once or not same or now - self._saved_at >= _SAVED_AT_LEAST:
             self._saved_at, self._saved_watch = now, self._watch
             self._store.save(self._to_keep(now), now)
@@ -248,10 +235,9 @@ class PackActor:
         return msgspec.structs.replace(self.ledger, aside=aside)
 
     def _look_at_disk(self) -> None:
-        ill = not self._store.well
-        if ill and not self._ill:
+        if not self._store.well and not self._ill:
             self._say(Remark(what="disk", text=self._store.trouble, alarm=True))
-        self._ill = ill
+        self._ill = not self._store.well
 
     # -- commands --------------------------------------------------------------------------------
 
@@ -286,7 +272,8 @@ class PackActor:
                         sent = Sent(sent=False, error=why)
                     else:
                         actuator = self._actuators[command.actuator]
-                        sent = await actuator.on(now + _ON_TAKES, lambda: self._against(command))
+                        against = closing(lambda: self._against(command), self._board, command)
+                        sent = await actuator.on(now + _ON_TAKES, against)
             except BmsError as error:
                 sent = Sent(sent=False, error=str(error))
         self._heard(command, sent)
@@ -360,10 +347,14 @@ class PackActor:
         """What carries limits out; until cancelled."""
         await self._sinks.run()
 
-    async def close(self) -> None:
-        """Let what is being sent end, and keep the ledger. Switches stay as they are."""
+    async def settle(self) -> None:
+        """Let what is being sent leave, while the board is open."""
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=self._numbers.again)
+
+    async def close(self) -> None:
+        """The end: keep the ledger. Switches stay as they are."""
+        await self.settle()
         for task in set(self._tasks):
             task.cancel()
         now = asyncio.get_running_loop().time()

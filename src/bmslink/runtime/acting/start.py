@@ -35,13 +35,15 @@ from bmslink.errors import GateError, TargetError
 from bmslink.model import Identity, Switch
 from bmslink.places import place_of
 from bmslink.runtime.acting.limit_sinks import LimitSinks
-from bmslink.runtime.acting.pack_actor import Note, PackActor, TellActing
+from bmslink.runtime.acting.pack_actor import PackActor
+from bmslink.runtime.acting.shown import Note, TellActing
 from bmslink.storage.alone import hold_lock
 
 __all__ = [
     "EnforcedPack",
     "acted_on_elsewhere",
     "approve_policies",
+    "approved_text",
     "begin_acting",
     "ledger_of",
     "lock_acting",
@@ -103,6 +105,13 @@ def standing_of(board: Board, identity: Identity, text: str) -> Standing:
     """What a policy file may do on the board that answered. Raises `ConsentError`."""
     key = pack_key(board, identity)
     return may_enforce(_approved(key, identity), key, text)
+
+
+def approved_text(board: Board, identity: Identity) -> str | None:
+    """The policy file that was approved last for the board that answered; `None`: none was. Raises
+    `ConsentError`."""
+    found = _approved(pack_key(board, identity), identity)
+    return None if found is None else found.text
 
 
 def approve_policies(board: Board, identity: Identity, text: str, path: str, by: str) -> Approval:
@@ -199,8 +208,8 @@ async def begin_acting(
         return Standing(Acts.NOTHING, None, True, served_text(board), alarm=True)
     try:
         standing = may_enforce(await asyncio.to_thread(_approved, key, identity), key, text)
-    except ConsentError as error:
-        return may_enforce(None, key, text)._replace(text=str(error), alarm=True)
+    except ConsentError as error:  # people need none
+        standing = may_enforce(None, key, text)._replace(text=str(error), alarm=True)
     policies = None
     if enforce:
         if standing.enforced is None:

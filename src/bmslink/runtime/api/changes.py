@@ -92,7 +92,14 @@ async def ask(request: Request) -> Response:
     """A question: `read`, `identify`, `inspect`, `map`, `settings`, `glance`, `survey`, `clock`."""
     slots = (list, type(None))
     more = await command(
-        request, what=str, after=(str, type(None)), anew=bool, again=bool, slots=slots, keys=list
+        request,
+        what=str,
+        after=(str, type(None)),
+        anew=bool,
+        again=bool,
+        slots=slots,
+        keys=list,
+        limit=int,
     )
     what, jobs = str(more.get("what", "")), PackJobs(pack_of(request))
     return await _done(request, lambda tell: jobs.ask(tell, what, more))

@@ -42,6 +42,7 @@ from bmslink.runtime.judging.pack_policies import (
     event_severity,
     goes_on,
 )
+from bmslink.runtime.pack_loop import LatestReading
 from bmslink.runtime.pack_turns import PackTurns
 from bmslink.runtime.service_file import PackPlan
 from bmslink.runtime.watching.conditions import Teller
@@ -92,6 +93,7 @@ class PackJudge:
         self.life: Callable[[], LifeFacts | None] = lambda: None
         """What is known of the battery's life."""
         self._life_at = -math.inf
+        self._latest = LatestReading()
         self._beside: PackPolicies | None = None
         """The changed file, in shadow beside the one that was approved."""
         self.acting = ActingSide(
@@ -150,6 +152,9 @@ class PackJudge:
             self._beside = self._make(file.policies, ALL, _Beside(self._tell))
             self._beside.restart(known, now)
         self._tell("acting", "Its policies act.", change="began")
+        if (reading := self._latest.young(now)) is not None:  # an off may be due
+            self.policies.step(reading, now, counted=True)
+            side.hear(self.policies.decision, reading, now)
 
     @property
     def decision(self) -> Decision | None:
@@ -266,6 +271,7 @@ class PackJudge:
                 self.acting.hear(nothing_known(now), reading, now)
             return
         blind = self._blind
+        self._latest.heard(None if blind else reading, now)
         if reading is None or blind:
             policies.tick(now)
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -17,8 +18,10 @@ from bmslink.config import open_change
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint, fingerprint_of
 from bmslink.config.identity.known_as import pack_of
 from bmslink.control.status import state_path
-from bmslink.errors import BmsError
+from bmslink.errors import BmsError, TargetError
+from bmslink.link.transport import parse_target
 from bmslink.model import Identity
+from bmslink.places import place_of
 from bmslink.runtime.judging.disk import DiskQueue
 from bmslink.storage.journal import Journal
 from bmslink.storage.state import DamagedState, StateFolder
@@ -33,6 +36,8 @@ __all__ = [
     "board_name",
     "cut_off_text",
     "default_folder",
+    "known_of",
+    "policies_name",
     "who_answers",
 ]
 
@@ -77,6 +82,26 @@ def board_name(identity: Identity, target: str) -> str:
     known = fingerprint(identity)
     which = known.serial_number if known.certain else target
     return f"{identity.protocol} {identity.vendor} {which}"
+
+
+def policies_name(identity: Identity, target: str) -> str:
+    """What the policies of a board know is kept under this name, however its place is written."""
+    with suppress(TargetError):  # what is no target is its own name
+        target = place_of(parse_target(target))
+    return _policies_at(identity, target)
+
+
+def _policies_at(identity: Identity, place: str) -> str:
+    return f"policies {board_name(identity, place)}"
+
+
+def known_of(found: Mapping[str, Any] | None, identity: Identity) -> dict[str, Any] | None:
+    """What the policies knew, out of what is kept; `None`: nothing, or it is of another board."""
+    if found is None:
+        return None
+    saved, pack = found.get("engine"), found.get("pack")
+    other = isinstance(pack, Mapping) and fingerprint_of(pack).differs(fingerprint(identity))
+    return saved if isinstance(saved, dict) and not other else None
 
 
 def default_folder() -> StateFolder:
@@ -157,15 +182,13 @@ class PackMemory:
     async def take(self, identity: Identity) -> dict[str, Any] | None:
         """What the policies knew of this board; from now on it is saved as its state, and never
         before it was read. The disk is read in a thread."""
-        known = fingerprint(identity)
-        name, self._name = f"policies {board_name(identity, self._plan.target)}", ""
+        target = self._plan.target
+        name, self._name = policies_name(identity, target), ""
         found = await self._load(name)
+        if found is None and (before := _policies_at(identity, target)) != name:
+            found = await self._load(before)  # earlier versions went by how the target is written
         self._name, self._loaded, self._saved_at = name, found, None
-        if found is None:
-            return None
-        saved, pack = found.get("engine"), found.get("pack")
-        other = isinstance(pack, Mapping) and fingerprint_of(pack).differs(known)
-        return saved if isinstance(saved, dict) and not other else None
+        return known_of(found, identity)
 
     def save(
         self,

@@ -15,7 +15,7 @@ from bmslink.control.act.ledger import Ledger
 from bmslink.control.act.mandate import left_holders
 from bmslink.control.act.store import kept_ledger
 from bmslink.control.sessions.balancer import KEYS, Balancer, HeldSetting
-from bmslink.control.sessions.kept import SessionStore, Value
+from bmslink.control.sessions.kept import Value
 from bmslink.control.sessions.moment import CellsNow, Unusable, look
 from bmslink.control.sessions.options import SessionOptions
 from bmslink.control.sessions.plan import BoardLimits, SessionPlan, make_plan
@@ -24,9 +24,9 @@ from bmslink.errors import BmsError, GateError, SettingError
 from bmslink.model import Identity, Reading, Switch
 from bmslink.protocols.common.settings_now import Settings
 from bmslink.runtime.acting.start import acted_on_elsewhere, pack_key
+from bmslink.runtime.sessions.open_sessions import open_session_of
 from bmslink.settings.chemistry import chemistry
 from bmslink.storage.journal import Journal
-from bmslink.storage.state import DamagedState
 
 __all__ = ["Looked", "changes_for", "look_before", "waiving"]
 
@@ -87,7 +87,6 @@ async def look_before(
     sink: bool,
     sink_trouble: str = "",
     journal: Journal | None = None,
-    store: SessionStore | None = None,
     served: bool = False,
 ) -> Looked:
     """Look at an open board. `sink`: limits reach somebody. `served`: a service asks, which knows
@@ -110,7 +109,7 @@ async def look_before(
     before = Before(
         unusable=unusable, now=now, alarms=tuple(map(str, reading.alarms)), chemistry=name,
         balancer=balancer, plan=plan, sink=sink, sink_trouble=sink_trouble, stopped=stopped,
-        held=held, other=_other(store or SessionStore(), key, board),
+        held=held, other=await asyncio.to_thread(open_session_of, board, identity),
         busy="Another program on this machine acts on the pack: end it first." if busy else "",
         open_change=await config.unfinished(board, journal=journal) or "", settings=refused,
     )  # fmt: skip
@@ -209,7 +208,9 @@ async def changes_for(
     change = await config.draft(
         board, wanted, waive=waiving(options), chemistry=chemistry, journal=journal
     )
-    blocked = " ".join(check.sentence for check in change.blocked if check.name != "unfinished")
+    # these two have checks of their own
+    failed = [check for check in change.blocked if check.name not in ("unfinished", "session")]
+    blocked = " ".join(check.sentence for check in failed)
     return change, f"Its settings cannot be changed as planned. {blocked}" if blocked else ""
 
 
@@ -233,18 +234,3 @@ def _held(ledger: Ledger, reading: Reading) -> list[str]:
         if holders and shown is not True:
             found.append(f"{name} by {', '.join(holders)}")
     return found
-
-
-def _other(store: SessionStore, key: str, board: Board) -> str:
-    """Another session of this pack."""
-    try:
-        kept = store.load(key)
-    except DamagedState as error:
-        return f"{error} Look at the balancing settings of the pack, then remove that file."
-    if kept is None:
-        return ""
-    word = board.target.word
-    return (
-        f"A balancing session of {kept.who} (since {kept.began}) has not ended: `bmslink balance "
-        f"session {word} --resume` goes on with it, --restore sets everything back."
-    )

@@ -19,8 +19,12 @@ from bmslink.protocols.common.fields import Layout, build, parse
 from bmslink.protocols.jk.jk02.framing import (
     ACK,
     CELLS,
+    DETAILS,
     INFO,
+    LOG,
+    READ_DETAILS,
     READ_INFO,
+    READ_LOG,
     READ_SETTINGS,
     SETTINGS,
     JK02Frame,
@@ -38,6 +42,7 @@ from bmslink.protocols.jk.settings import (
     SWITCH_WORD,
     write_layout,
 )
+from bmslink.simulation.boards.jk_log import JKLog
 from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import Answer, Responder
 
@@ -157,6 +162,7 @@ class JK02Responder(JKStreamResponder):
         address: int | None = None,
         firmware: str | None = None,
         words: dict[str, float] | None = None,
+        log: JKLog | None = None,
     ) -> None:
         super().__init__(pack, address=address, firmware=firmware)
         self._version = known_firmware(firmware, MODELS, usual=DEFAULT_FIRMWARE, board="JK")
@@ -165,16 +171,36 @@ class JK02Responder(JKStreamResponder):
         if pack.cell_count > slots:
             raise TargetError(f"A JK board of this firmware has up to {slots} cells.")
         self._words = _own_settings(pack, address) if words is None else words
+        self._log = log or JKLog()
 
     def line(self) -> JK02Responder:
         twin = JK02Responder(
-            self.pack, address=self.address, firmware=self.firmware, words=self._words
+            self.pack,
+            address=self.address,
+            firmware=self.firmware,
+            words=self._words,
+            log=self._log,
         )
         twin.family = self.family
         return twin
 
+    def receive(self, data: bytes) -> list[Answer]:
+        self._log.look(self.pack, self._clock)
+        return super().receive(data)
+
+    def stream(self) -> bytes:
+        self._log.look(self.pack, self._clock)
+        return super().stream()
+
+    @property
+    def _clock(self) -> int:
+        """What its clock shows, s since 2020."""
+        return int(self._words.get("clock_start", _CLOCK)) + int(self.pack.uptime)
+
     def _answer(self, frame: JK02Frame) -> list[Answer]:
         acknowledgement = self._framer.encode(command(ACK, b"\x01"))
+        if frame.code in (READ_LOG, READ_DETAILS) and not frame.data:
+            return [*self._remembered(frame.code), Answer(_ACK_DELAY, acknowledgement)]
         if frame.code == READ_INFO:
             self._introduced = True
             info = self._record(INFO, self._info())
@@ -188,6 +214,14 @@ class JK02Responder(JKStreamResponder):
         self._write(frame)
         return [Answer(_WRITE_DELAY, acknowledgement)]
 
+    def _remembered(self, code: int) -> list[Answer]:
+        """The records of a log, where this firmware names its command."""
+        if not int.from_bytes(_flags(self.model.command_flags, 32), "little") >> code & 1:
+            return []
+        if code == READ_LOG:
+            return [Answer(_RECORD_DELAY, self._record(LOG, self._log.logbook()))]
+        return [Answer(_RECORD_DELAY, self._record(DETAILS, d)) for d in self._log.details()]
+
     def _write(self, frame: JK02Frame) -> None:
         """What is not known, dangerous or of the wrong length is acknowledged and forgotten."""
         variant = self.model.variant
@@ -199,6 +233,7 @@ class JK02Responder(JKStreamResponder):
         if frame.code == CLOCK:
             self._words["clock_start"] = int(value) - int(self.pack.uptime)
         elif key in _SWITCHES:
+            self._log.switched(self.pack, self._clock, _SWITCHES[key], bool(value))
             self.pack.around.command({_SWITCHES[key]: bool(value)})
         elif SWITCH_WORD <= frame.code < SWITCH_WORD + 16:
             word = int(self._words["jk_switches"]) & ~bit
@@ -265,7 +300,8 @@ class JK02Responder(JKStreamResponder):
             "discharge_mosfet": truth.discharging_allowed,
             "sensor_mask": present if masked else 0xFF,
             "heating": truth.heater,
-            "clock": int(self._words.get("clock_start", _CLOCK)) + int(self.pack.uptime),
+            "clock": self._clock,
+            "log_count": self._log.count,
             "chemistry": _chemistry(self.pack.chemistry.name),
             "enable_flags": flags,
         }

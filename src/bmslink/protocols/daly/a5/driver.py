@@ -108,6 +108,9 @@ class DalyA5(Driver[DalyFrame]):
         baudrate=9600, timeout=0.5, gap=0.12, retries=3, wake_retries=4, idle=0.15
     )
 
+    past_missing: ClassVar[Mapping[str, str]] = {
+        "events": "its fault history (ids 64 and DE) has a layout that nobody has documented"
+    }
     addresses: ClassVar[range] = range(1, MAX_BOARD + 1)
     modules: ClassVar[tuple[Gatt, ...]] = DALY_MODULES
 

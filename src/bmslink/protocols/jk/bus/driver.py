@@ -199,6 +199,10 @@ class JKBus(Driver[BusFrame]):
         for name, code in (("settings", SETTINGS), ("cells", CELLS), ("device_info", INFO))
     }
     probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
+    past_missing: ClassVar[Mapping[str, str]] = {
+        "events": "the board tells its logs over Bluetooth only (jk02)",
+        "counters": "JK boards keep logs, no counters",
+    }
     responder: ClassVar[str] = "bmslink.simulation.boards.jk_bus:JKBusResponder"
     yields: ClassVar[bool] = True
     # Answers begin after some 38 ms; between exchanges others found 100 to 120 ms necessary

@@ -7,18 +7,20 @@ for both; 05 and 06 are its logs. Framing: `framing`. Facts and their evidence:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from construct import Byte, Struct
 
-from bmslink.errors import FrameError, TargetError
+from bmslink.errors import FrameError, LinkTimeout, TargetError
 from bmslink.link.gatt import Advert
 from bmslink.link.link import Link
 from bmslink.model import Identity, Reading, Switch
-from bmslink.protocols.base import Codec, Options, Payload, Record
-from bmslink.protocols.common.fields import Layout, build, parse, text
+from bmslink.past import BoardEvent, BoardPast
+from bmslink.protocols.base import Codec, Options, Payload, Record, Requester
+from bmslink.protocols.common.fields import Layout, build, is_set, parse, text
 from bmslink.protocols.common.settings_map import SettingsMap
 from bmslink.protocols.jk.jk02.framing import (
     ACK,
@@ -26,7 +28,9 @@ from bmslink.protocols.jk.jk02.framing import (
     DETAILS,
     INFO,
     LOG,
+    READ_DETAILS,
     READ_INFO,
+    READ_LOG,
     SETTINGS,
     JK02Frame,
     JK02Framer,
@@ -35,6 +39,7 @@ from bmslink.protocols.jk.jk02.framing import (
 )
 from bmslink.protocols.jk.jk02.layouts import (
     CELL_INFO,
+    DETAIL_ENTRIES,
     DETAIL_LOG,
     DEVICE_INFO,
     LOGBOOK,
@@ -44,8 +49,16 @@ from bmslink.protocols.jk.jk02.layouts import (
     device_variant,
     settings_variant,
 )
-from bmslink.protocols.jk.jk02.reading import REMEMBERED, cell_count, chemistry, live_reading
-from bmslink.protocols.jk.jk02.stream import JKStream
+from bmslink.protocols.jk.jk02.past import board_time, detail_events, logbook_events
+from bmslink.protocols.jk.jk02.reading import (
+    HAS_CLOCK,
+    REMEMBERED,
+    cell_count,
+    chemistry,
+    has,
+    live_reading,
+)
+from bmslink.protocols.jk.jk02.stream import STREAM_TIMEOUT, JKStream
 from bmslink.protocols.jk.jk02.writing import JK02Clock, JK02Settings
 from bmslink.protocols.jk.map import TABLE_BYTES, jk_map
 from bmslink.protocols.jk.radio import JK_ADVERTS
@@ -274,6 +287,12 @@ class JK02(JKStream):
     probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
     responder: ClassVar[str] = "bmslink.simulation.boards.jk02:JK02Responder"
     adverts: ClassVar[tuple[Advert, ...]] = JK_ADVERTS
+    requests: ClassVar[Mapping[str, Requester]] = {
+        **JKStream.requests,
+        "logbook": lambda address: command(READ_LOG),
+        "detail_log": lambda address: command(READ_DETAILS),
+    }
+    past_missing: ClassVar[Mapping[str, str]] = {"counters": "JK boards keep logs, no counters"}
 
     def __init__(self, link: Link[JK02Frame], options: Options) -> None:
         super().__init__(link, options)
@@ -290,3 +309,79 @@ class JK02(JKStream):
         return tuple(
             jk_map(each, None, b"\xff" * TABLE_BYTES, b"\xff" * 32) for each in ("24s", "32s")
         )
+
+    # ------------------------------------------------------------------------------------ past
+
+    async def past(self, limit: int, *, brief: bool = False) -> BoardPast:
+        """The logbook, and the detail log, which takes up to half a minute: `brief` leaves it
+        out. Each is asked for only where the board names it among its commands."""
+        await self.meet()
+        live = await self.live()
+        now, uptime = self.link.received_at, int(live.values["uptime"])
+        missing = {"logbook": self._lacks(READ_LOG), "detail_log": self._lacks(READ_DETAILS)}
+        events: list[BoardEvent] = []
+        samples: list[BoardEvent] = []
+        if not missing["logbook"]:
+            with self._silence(missing, "logbook"):
+                book = self.codec.decode(await self._ask(READ_LOG, LOG, self.link.timing.retries))
+                events += logbook_events(book.values["entries"], now, uptime)
+        if brief:
+            missing["detail_log"] = missing["detail_log"] or _NOT_NOW
+        if not missing["detail_log"]:
+            with self._silence(missing, "detail_log"):
+                entries, missing["detail_log"] = await self._details()
+                found, samples = detail_events(entries)
+                events += found
+        return self.past_of(
+            self.codec.reading([live]),
+            events=tuple(events),
+            samples=tuple(samples),
+            missing={name: why for name, why in missing.items() if why},
+            clock=board_time(live.values["clock"]) if has(live.values, HAS_CLOCK) else None,
+        )
+
+    @staticmethod
+    @contextmanager
+    def _silence(missing: dict[str, str], log: str) -> Iterator[None]:
+        """What a board does not answer, it does not have, or not now; the rest is asked for."""
+        try:
+            yield
+        except LinkTimeout:
+            missing[log] = "the board did not answer when it was asked for it"
+
+    def _lacks(self, register: int) -> str:
+        """Why a log is not asked for; empty where the board names its command."""
+        info = parse(DEVICE_INFO, self.heard(INFO) or bytes(PAYLOAD), "JK02 info record")
+        flags = int.from_bytes(info["command_flags"], "little")
+        if not flags:
+            return "not documented for boards that do not say which commands they take"
+        return "" if is_set(flags, register) else "the board says that it does not have it"
+
+    async def _details(self) -> tuple[list[Mapping[str, Any]], str]:
+        """The entries of the detail log, and what is lost of it."""
+        entries: dict[int, Mapping[str, Any]] = {}
+        await self.link.send(command(READ_DETAILS))
+        wait = STREAM_TIMEOUT
+        while len(entries) < _MOST_DETAILS:
+            try:
+                frame = await self._next(DETAILS, wait)
+            except LinkTimeout:
+                if not entries:
+                    raise
+                break  # where their number is a multiple of 12, only silence ends it
+            values, wait = self.codec.decode(frame).values, _DETAILS_PAUSE
+            first = values["first"]
+            new = {first + at: entry for at, entry in enumerate(values["entries"])}
+            again = new.keys() <= entries.keys()
+            entries |= new
+            if again or len(new) < DETAIL_ENTRIES:
+                break
+        lost = max(entries, default=-1) + 1 - len(entries)
+        why = f"{lost} entries were lost on the way: ask again" if lost else ""
+        return [entries[number] for number in sorted(entries)], why
+
+
+_NOT_NOW = "it takes up to half a minute, for which there is no time now"
+_MOST_DETAILS = 1 << 16
+_DETAILS_PAUSE = 2.0
+"""s; between two records of the detail log come live records, every half second."""

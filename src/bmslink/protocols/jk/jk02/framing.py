@@ -23,7 +23,9 @@ __all__ = [
     "DETAILS",
     "INFO",
     "LOG",
+    "READ_DETAILS",
     "READ_INFO",
+    "READ_LOG",
     "READ_SETTINGS",
     "SETTINGS",
     "JK02Frame",
@@ -33,7 +35,7 @@ __all__ = [
 ]
 
 SETTINGS, CELLS, INFO, LOG, DETAILS = 0x01, 0x02, 0x03, 0x05, 0x06
-READ_SETTINGS, READ_INFO, ACK = 0x96, 0x97, 0xC8
+READ_SETTINGS, READ_INFO, READ_LOG, READ_DETAILS, ACK = 0x96, 0x97, 0xA1, 0xA7, 0xC8
 
 
 _RECORD = Struct(

@@ -30,9 +30,12 @@ from bmslink.protocols.common.fields import Layout, Scaled, fields_of, scaled, t
 
 __all__ = [
     "CELL_INFO",
+    "DETAIL_ENTRIES",
+    "DETAIL_ENTRY",
     "DETAIL_LOG",
     "DEVICE_INFO",
     "LOGBOOK",
+    "LOG_ENTRY",
     "PAYLOAD",
     "SLOTS",
     "cell_info_variant",
@@ -216,38 +219,42 @@ DEVICE_INFO = Struct(
 
 _LOGBOOK_SLOTS = 50
 
+LOG_ENTRY = Struct("seconds" / Int32ul, "code" / Byte)
+"""An entry of the logbook: running time since the first power-on, and what happened then."""
+
 LOGBOOK = Struct(
     "count" / Int32ul,  # 6: may exceed the slots
     "last" / Byte,
-    "entries" / Array(_LOGBOOK_SLOTS, Struct("seconds" / Int32ul, "code" / Byte)),
+    "entries" / Array(_LOGBOOK_SLOTS, LOG_ENTRY),
     "reserved_261" / Bytes(38),
 )
 """Type 05: events with the seconds since the first power-on."""
 
+DETAIL_ENTRY = Struct(
+    "clock" / Int32ul,  # seconds since 2020-01-01, standard time of the owner's zone
+    "code" / Byte,  # 0 = periodic
+    "states" / Byte,  # bit 0 charge FET, 1 discharge FET, 2 balancing, 3 heating
+    "highest_cell" / Byte,  # 0-based
+    "lowest_cell" / Byte,
+    "max_cell_voltage" / _MV16,
+    "min_cell_voltage" / _MV16,
+    "voltage" / scaled(Int16ul, 100),
+    "current" / scaled(Int16sl, 10),  # signed, whatever the vendor's table says
+    "remaining_capacity" / scaled(Int16ul, 10),
+    "full_capacity" / scaled(Int16ul, 10),
+    "max_temperature" / Int8sb,
+    "min_temperature" / Int8sb,
+    "mosfet_temperature" / Int8sb,
+    "heating_current" / scaled(Byte, 10),
+)
+"""An entry of the detail log."""
+DETAIL_ENTRIES = 12
+"""In one record; the last one of an answer has fewer."""
+
 DETAIL_LOG = Struct(
     "first" / Int16ul,  # 6
     "count" / Byte,
-    "entries"
-    / Array(
-        12,
-        Struct(
-            "clock" / Int32ul,  # seconds since 2020-01-01, standard time of the owner's zone
-            "code" / Byte,  # 0 = periodic
-            "states" / Byte,  # bit 0 charge FET, 1 discharge FET, 2 balancing, 3 heating
-            "highest_cell" / Byte,
-            "lowest_cell" / Byte,
-            "max_cell_voltage" / _MV16,
-            "min_cell_voltage" / _MV16,
-            "voltage" / scaled(Int16ul, 100),
-            "current" / scaled(Int16sl, 10),  # signed, whatever the vendor's table says
-            "remaining_capacity" / scaled(Int16ul, 10),
-            "full_capacity" / scaled(Int16ul, 10),
-            "max_temperature" / Int8sb,
-            "min_temperature" / Int8sb,
-            "mosfet_temperature" / Int8sb,
-            "heating_current" / scaled(Byte, 10),
-        ),
-    ),
+    "entries" / Array(DETAIL_ENTRIES, DETAIL_ENTRY),
     "reserved_297" / Bytes(2),
 )
 """Type 06: the detail log, newest firmwares."""

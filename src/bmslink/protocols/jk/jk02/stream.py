@@ -29,12 +29,12 @@ from bmslink.protocols.jk.jk02.framing import (
 )
 from bmslink.protocols.jk.radio import JK_MODULES
 
-__all__ = ["JKStream"]
+__all__ = ["STREAM_TIMEOUT", "JKStream"]
 
 _ACK_TIMEOUT = 0.5  # the acknowledgement follows its record within 0.3 s
 _WRITE_TIMEOUT = 1.0  # acknowledgements of writes took 0.06-0.25 s
 _WRITE_TRIES = 3  # the vendor's app repeats three times as well
-_STREAM_TIMEOUT = 5.0  # live records come every 0.43-0.54 s: ten missed ones mean it stopped
+STREAM_TIMEOUT = 5.0  # live records come every 0.43-0.54 s: ten missed ones mean it stopped
 _SETTINGS_AGE = 30.0  # s between two readings of the settings, which nobody pushes
 _FORGET = 3  # after so many ages without an answer they are unknown
 
@@ -92,6 +92,10 @@ class JKStream(Driver[JK02Frame]):
         return self.codec.identity(list(self._known.values()))
 
     async def read(self) -> Reading:
+        return self.codec.reading([await self.live()])
+
+    async def live(self) -> Record:
+        """The next live record, of a board that streams by now."""
         self.link.discard()
         if not self._streams:
             try:
@@ -102,11 +106,11 @@ class JKStream(Driver[JK02Frame]):
                 self._streams = True  # another client asked, and this one only listens
         await self._refresh_settings()
         try:
-            live = await self._next(CELLS, _STREAM_TIMEOUT)
+            live = await self._next(CELLS, STREAM_TIMEOUT)
         except LinkTimeout:
             await self._greet(self.link.timing.retries)
-            live = await self._next(CELLS, _STREAM_TIMEOUT)
-        return self.codec.reading([self.codec.decode(live)])
+            live = await self._next(CELLS, STREAM_TIMEOUT)
+        return self.codec.decode(live)
 
     async def _refresh_settings(self) -> None:
         """The switches are in the settings, which somebody else may have changed since."""
@@ -164,7 +168,7 @@ class JKStream(Driver[JK02Frame]):
     async def next_live(self) -> Mapping[str, Any]:
         """The values of the next live record."""
         self.link.discard()
-        return self.codec.decode(await self._next(CELLS, _STREAM_TIMEOUT)).values
+        return self.codec.decode(await self._next(CELLS, STREAM_TIMEOUT)).values
 
     async def exchange(self, step: WriteCommand[JK02Frame]) -> JK02Frame | None:
         """A stream must not be cut into, so the acknowledgement is taken out of it. What is urgent
@@ -190,12 +194,12 @@ class JKStream(Driver[JK02Frame]):
         await self._ask(READ_SETTINGS, SETTINGS, retries)
         self._streams = True
 
-    async def _ask(self, register: int, code: int, retries: int) -> None:
+    async def _ask(self, register: int, code: int, retries: int) -> JK02Frame:
         """Send a command until its record comes; then let its acknowledgement pass."""
         while True:
             await self.link.send(command(register))
             try:
-                await self._next(code, self.link.timing.timeout)
+                found = await self._next(code, self.link.timing.timeout)
                 break
             except LinkTimeout:
                 if not retries:
@@ -203,6 +207,7 @@ class JKStream(Driver[JK02Frame]):
                 retries -= 1
         with suppress(LinkTimeout):
             await self._next(ACK, _ACK_TIMEOUT)
+        return found
 
     async def _next(self, code: int, within: float) -> JK02Frame:
         """The next frame of that code. Device info and settings are kept whenever they come."""

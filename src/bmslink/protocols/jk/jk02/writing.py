@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from bmslink.errors import SettingError
 from bmslink.model import Adjustment, Capability, Identity
@@ -17,6 +17,7 @@ from bmslink.protocols.common.fields import build, is_set, parse
 from bmslink.protocols.common.settings_map import SettingsMap, Slot, WriteCommand
 from bmslink.protocols.jk.jk02.framing import ACK, INFO, SETTINGS, JK02Frame, command
 from bmslink.protocols.jk.jk02.layouts import DEVICE_INFO
+from bmslink.protocols.jk.jk02.past import YEAR_2020, board_time
 from bmslink.protocols.jk.jk02.reading import HAS_CLOCK, has
 from bmslink.protocols.jk.jk02.stream import JKStream
 from bmslink.protocols.jk.map import TABLE_BYTES, info_bytes, jk_map, slot_bytes
@@ -26,7 +27,6 @@ from bmslink.protocols.parts import ClockSoc, SettingsAccess
 __all__ = ["NOT_TAKEN", "JK02Clock", "JK02Settings", "JKStreamSettings"]
 
 _IN_INFO = frozenset(row.at for row in INFO_ROWS)
-_YEAR_2020 = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp())
 NOT_TAKEN: Mapping[str, str] = {
     "clock": "this board does not say that it takes one",
     "soc": "JK boards count it themselves, and no register for it was ever recorded",
@@ -135,15 +135,13 @@ class JK02Clock(ClockSoc[JK02Frame]):
         values = await self._board.next_live()
         if values.get("variant") != "32s" or not has(values, HAS_CLOCK):
             return None
-        return datetime.fromtimestamp(
-            values["clock"] + _YEAR_2020 + time.timezone, UTC
-        ).astimezone()
+        return board_time(values["clock"]).astimezone()
 
     async def command(self, wish: Adjustment) -> WriteCommand[JK02Frame]:
         """Seconds since 2020 in the standard time of the place, without summer time."""
         if wish.clock is None:
             raise SettingError(self.can("soc").reason)
-        seconds = round(wish.clock.timestamp()) - time.timezone - _YEAR_2020
+        seconds = round(wish.clock.timestamp()) - time.timezone - YEAR_2020
         layout = write_layout("32s", CLOCK, 4)
         if layout is None:
             raise SettingError(self.can("clock").reason)

@@ -104,6 +104,10 @@ class JKModbus(Driver[RTUFrame]):
         **{f"info_{n}": partial(_request, INFO, read) for n, read in enumerate(IDENTITY_READS, 1)},
     }
     probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
+    past_missing: ClassVar[Mapping[str, str]] = {
+        "events": "the board tells its logs over Bluetooth only (jk02)",
+        "counters": "JK boards keep logs, no counters",
+    }
     responder: ClassVar[str] = "bmslink.simulation.boards.jk_modbus:JKModbusResponder"
     # A request 2 ms after an answer is not heard, one after 380 ms is; between them nothing was
     # tried, so the gap starts at 30 ms and doubles (docs/protocols/jk-modbus.md, timing).

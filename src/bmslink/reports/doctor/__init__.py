@@ -1,0 +1,7 @@
+"""The doctor: what is wrong with a link, a board, a battery, its settings or this computer."""
+
+from bmslink.reports.doctor.examination import Examination
+from bmslink.reports.doctor.examine import examine, examine_host
+from bmslink.reports.doctor.finding import Area, DoctorFinding, Looked
+
+__all__ = ["Area", "DoctorFinding", "Examination", "Looked", "examine", "examine_host"]

@@ -1,0 +1,1 @@
+"""What is judged, by subject: pure functions over what was gathered."""
