@@ -7,6 +7,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -84,8 +85,24 @@ def test_a_log_that_does_not_say_the_capacity_can_be_helped(tmp_path: Path, run:
     code, out, _ = run("--from", log, "--chemistry", "lfp", "--capacity", "100")
     assert code == 0 and "(1 pass)" in out and "± " in out
     assert "as of 2026-01-01 03:42 UTC" in out
+    assert "not proven" not in out
     code, out, error = run("--from", log, "other")
     assert code == 2 and not out and "van" in error
+
+
+def test_a_chemistry_that_nobody_judged_is_said_to_be_unproven(tmp_path: Path, run: Run) -> None:
+    """A pack of LTO cells: what is found of it may be right."""
+    file = open_log(tmp_path / "log.jsonl")
+    volts = {3.46: 2.60, 3.25: 2.30, 2.80: 1.95, 3.2: 2.2}
+    readings = [*_emptied()]
+    file.write([
+        replace(each, cell_voltages=(volts[each.cell_voltages[0] or 0],) * 4) for each in readings
+    ])  # fmt: skip
+    file.close()
+    words = ("--from", str(tmp_path / "log.jsonl"), "--chemistry", "lto")
+    code, out, _ = run(*words)
+    assert code == 0 and "(1 pass)" in out and "judged for LFP, not for lto" in out
+    assert json.loads(run(*words, "--json")[1])["life"]["capacity"]["judged"] is False
 
 
 def test_what_goes_only_with_a_file_is_refused_without_one(run: Run) -> None:

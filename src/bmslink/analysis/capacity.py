@@ -45,6 +45,8 @@ _BENDING = 0.01
 """The same beyond a line that is known."""
 _LEAST_PASSES, _LEAST_DAYS = 4, 60.0
 """For a trend."""
+_JUDGED = ("lfp",)
+"""Chemistries for which `tools/judge_life.py` has judged it."""
 _NO_CHEMISTRY = (
     "What the cells are made of is not known: set `chemistry` of the pack in bmslink.toml "
     "(with --from: --chemistry)."
@@ -269,6 +271,7 @@ class CapacityFinder:
             else Estimate(why="It was never seen full twice, 12 hours apart."),
             passes=shown,
             unused=state.unused,
+            judged=kind is not None and kind.name in _JUDGED,
         )
 
 

@@ -18,7 +18,7 @@ def life_lines(pack: str, life: _Life) -> Iterator[str]:
     since, until = _day(life["since"]), _minute(life["until"])
     yield f"{clean(pack)}: the life of its battery since {since}, as of {until}"
     yield from _throughput(life["throughput"])
-    yield from _capacity(life["capacity"])
+    yield from _capacity(life["capacity"], life["chemistry"])
     yield from _full(life["full"])
     yield from _resistance(life["resistance"])
     yield from _imbalance(life["imbalance"])
@@ -55,11 +55,13 @@ def _sure(flow: _Life, name: str, unit: float, digits: int) -> str:
     return f"{_number(value / unit, digits)} ± {_number(sure / unit, digits)}"
 
 
-def _capacity(found: _Life) -> Iterator[str]:
+def _capacity(found: _Life, chemistry: str | None) -> Iterator[str]:
     now, share = found["now"], found["of_nominal"]
     nominal = "" if share is None else f", {share:.1f} % of nominal"
     yield _line("capacity", _estimate(now, "Ah", 1, 1, "pass|passes", nominal))
     if now["value"] is not None:
+        if not found["judged"]:
+            yield _line("", f"not proven: the method was judged for LFP, not for {chemistry}")
         yield _line("  it changes", _trend(found["trend"], "% a year", 1))
     offset = found["offset"]
     if offset["value"] is not None:
