@@ -15,11 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from bmslink.app_values import agreeing
 from bmslink.errors import CaptureError, FrameError
-from bmslink.link.capture import CaptureHeader, Piece
+from bmslink.link.capture import CaptureHeader, Piece, lines_of
 from bmslink.link.link import Frame
 from bmslink.model import Reading
 from bmslink.protocols import load_driver
@@ -57,10 +55,9 @@ class Contribution:
     agreeing: dict[str, bool] = field(default_factory=dict)
     """Whether some reading says what the app showed, by key."""
 
-    def lines(self) -> Iterator[bytes]:
+    def file(self) -> bytes:
         """The file."""
-        for item in (self.header, *self.pieces):
-            yield msgspec.json.encode(item) + b"\n"
+        return lines_of(self.header, self.pieces)
 
 
 class StandIns:
@@ -355,7 +352,7 @@ def _require_same(
 
 def _require_clean(found: Contribution, stand_ins: StandIns) -> None:
     """`CaptureError` where a secret is left in any form."""
-    text = b"".join(found.lines())
+    text = found.file()
     flat = {
         sent: b"".join(p.data for p in found.pieces if p.sent == sent) for sent in (False, True)
     }

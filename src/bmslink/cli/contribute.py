@@ -77,17 +77,13 @@ def contribute(
     force: bool,
 ) -> None:
     """Redact, check and write. Raises `CaptureError` where it cannot be given away."""
-    import msgspec
-
     from bmslink.cli.outfile import on_stdout, write_text
     from bmslink.contribution import contribute as redacted
-    from bmslink.link.capture import CaptureHeader, Piece
+    from bmslink.link.capture import from_bytes
 
-    head, *lines = recorded.splitlines()
-    header = msgspec.json.decode(head, type=CaptureHeader)
-    pieces = [msgspec.json.decode(line, type=Piece) for line in lines]
+    header, pieces = from_bytes(recorded)
     found = redacted(header, pieces, shown=shown, secrets=_places(device))
-    write_text(output, b"".join(found.lines()).decode(), force=force)
+    write_text(output, found.file().decode(), force=force)
     if on_stdout(output):
         return
     if session.json:
