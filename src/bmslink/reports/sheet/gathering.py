@@ -27,7 +27,7 @@ from bmslink.reports.doctor.facts import PackFacts
 from bmslink.reports.doctor.look import look_at_pack
 from bmslink.reports.pictures import Sources, make_picture
 from bmslink.reports.sheet.facts import PackSheet, SheetApproval
-from bmslink.runtime.acting.drill import DRILL
+from bmslink.runtime.acting.orphans import DRILL
 from bmslink.runtime.acting.start import pack_key, powers
 from bmslink.served_board import board_at
 from bmslink.storage.journal import Journal

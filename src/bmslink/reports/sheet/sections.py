@@ -8,6 +8,7 @@ from bmslink.config.files.compare import Difference
 from bmslink.events import EventSeverity
 from bmslink.model import Reading
 from bmslink.reports.pictures import picture_svg
+from bmslink.reports.pictures.panels import probe_title
 from bmslink.reports.pictures.track import deviations
 from bmslink.reports.sheet.bars import deviation_bar
 from bmslink.reports.sheet.blocks import (
@@ -28,6 +29,8 @@ from bmslink.settings.packed import words_of as packed_words
 
 __all__ = ["pack_sections", "unknown"]
 
+_LEAST_REACH = 0.005
+"""V at the edge of a bar, at least: a millivolt is noise."""
 _HIDDEN = ("password", "pin_code")
 """Parts of keys whose values are never shown, whatever a map holds."""
 
@@ -69,10 +72,9 @@ def _identity(pack: PackSheet) -> Section:
         ("Chemistry", text_of(pack.chemistry or (who.chemistry if who else None))),
         ("Protocol", text_of(who.protocol if who else pack.reading and pack.reading.protocol)),
     ]
-    known = who.map if who else {}
-    if known:
-        proof = f"{known.get('name', UNKNOWN)}, evidence: {known.get('evidence', UNKNOWN)}"
-        rows.append(("Settings map", proof))
+    if pack.table is not None:
+        rows.append(("Settings map", pack.table.map.name))
+        rows.append(("How well it is known", pack.table.map.evidence))
     else:
         rows.append(("Settings map", UNKNOWN))
     return Section("Identity", [FactRows(rows)])
@@ -176,7 +178,7 @@ def _cells(pack: PackSheet) -> Section:
             str(n + 1),
             quantity(volts, 3, ""),
             quantity(None if away is None else away * 1000, 1, ""),
-            "" if away is None else deviation_bar(away, max(reach, 0.001)),
+            "" if away is None else deviation_bar(away, max(reach, _LEAST_REACH)),
             ends if low != high else "",
         ]
         if wires is not None:
@@ -204,17 +206,12 @@ def _temperatures(pack: PackSheet) -> Section:
     if pack.reading is None:
         return Section("Temperatures", [unknown(pack, "reading")])
     rows = [
-        (_probe(name), quantity(value, 1, "°C"))
+        (probe_title(name), quantity(value, 1, "°C"))
         for name, value in pack.reading.temperatures.items()
     ]
     if not rows:
         return Section("Temperatures", [Paragraphs(["The board tells none."])])
     return Section("Temperatures", [FactRows(rows)])
-
-
-def _probe(name: str) -> str:
-    words = name.replace("_", " ")
-    return "MOSFET" if words == "mosfet" else words[:1].upper() + words[1:]
 
 
 def _compared(pack: PackSheet) -> Section:
