@@ -51,6 +51,8 @@ _READINGS, _APART = 5, 0.3
 _SILENCE = 2.0
 """s in which nothing is asked: masters ask about once a second."""
 _LINES = ("serial", "tcp", "rfc2217")
+_ENTRIES = 50
+"""Of the board's own log, the newest."""
 _SHORT = "not looked at in short"
 _SEARCH = 45.0
 """s that looking for another speed, address or protocol may take."""
@@ -171,6 +173,8 @@ async def _ask(facts: PackFacts, board: Board, tell: Tell, *, quick: bool) -> No
         facts.table = found[1]
         facts.identity = facts.identity or found[0]
         _cells(facts)
+    if not quick:
+        facts.past = await _try(facts, "past", board.past(_ENTRIES, brief=True))
     await _clock(facts, board)
 
 
@@ -242,7 +246,7 @@ async def _beside(facts: PackFacts, board: Board, tell: Tell, *, quick: bool) ->
     if not served:
         facts.missing["life"] = "only a service that runs for weeks knows it"
     if quick:
-        for what in ("verification", "orphans", "mates", "silence"):
+        for what in ("verification", "orphans", "mates", "silence", "past"):
             facts.missing.setdefault(what, _SHORT)
 
 

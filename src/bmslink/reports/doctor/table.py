@@ -112,6 +112,9 @@ PACK_CHECKS: tuple[DoctorCheck[PackFacts], ...] = (
                 "A change that was cut off may have left half of its values: limits that do not "
                 "belong together.",
                 journal.open_change),
+    DoctorCheck("own-history", _A.BOARD, "the board remembers nothing of note",
+                "What tripped last month shows what one look cannot.",
+                journal.own_history),
     DoctorCheck("cell-delta", _A.BATTERY, "the cells agree",
                 "The weakest cell ends every charge and discharge. At rest LFP cells agree within "
                 "a few mV; at the top and near empty, and under load, they are further apart.",
