@@ -58,7 +58,7 @@ _SEARCH = 45.0
 """s that looking for another speed, address or protocol may take."""
 
 
-class _Kept(io.BytesIO):
+class _KeptRecording(io.BytesIO):
     """A recording that can be read after it was closed."""
 
     def close(self) -> None:
@@ -83,7 +83,7 @@ async def look_at_pack(
     facts = PackFacts(target=endpoint, named=named)
     if endpoint.scheme == "serial":
         facts.port = look_at_port(endpoint.place)
-    record = _Kept()
+    record = _KeptRecording()
     try:
         async with _opened(facts, board, record, pin, tell) as opened:
             await _ask(facts, opened, tell, quick=quick)
@@ -106,7 +106,7 @@ async def look_at_pack(
 
 @asynccontextmanager
 async def _opened(
-    facts: PackFacts, board: Board | None, record: _Kept, pin: Pin | None, tell: Tell
+    facts: PackFacts, board: Board | None, record: _KeptRecording, pin: Pin | None, tell: Tell
 ) -> AsyncIterator[Board]:
     if board is not None:
         facts.target = board.target

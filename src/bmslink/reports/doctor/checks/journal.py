@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from bmslink.events import EventSeverity
 from bmslink.reports.doctor.facts import PackFacts
-from bmslink.reports.doctor.finding import DoctorFinding, Judgement, found, right, unknown
+from bmslink.reports.doctor.finding import CheckVerdict, DoctorFinding, found, right, unknown
 
 __all__ = ["open_change", "own_history"]
 
 _SOME = 5
 
 
-def open_change(facts: PackFacts) -> Judgement | None:
+def open_change(facts: PackFacts) -> CheckVerdict | None:
     """A change of this pack that was cut off."""
     if facts.open_change:
         return found(
@@ -29,7 +29,7 @@ def open_change(facts: PackFacts) -> Judgement | None:
     return right("no change was cut off")
 
 
-def own_history(facts: PackFacts) -> Judgement | None:
+def own_history(facts: PackFacts) -> CheckVerdict | None:
     """What the board's own log and counters say. All of it is over, so it is a note."""
     past = facts.past
     if past is None:
