@@ -39,6 +39,7 @@ ORDER = (
     "transports",
     "protocols",
     "named_banks",
+    "config_place",
     "packs",
     "switched_off",
     "target",
@@ -106,7 +107,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "pytest": ("pytest_plugin",),
     "starlette": ("runtime.api",),
     "uvicorn": ("runtime.api.server",),
-    "platformdirs": ("storage.state", "packs", "registry", "storage.journal"),
+    "platformdirs": ("storage.state", "config_place", "registry", "storage.journal"),
     "tomlkit": ("packs", "control.upgrade"),
 }
 

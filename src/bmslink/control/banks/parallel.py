@@ -23,6 +23,7 @@ from bmslink.control.banks.decision import (
     in_order,
 )
 from bmslink.control.banks.member import DIRECTIONS, Direction, Member
+from bmslink.control.banks.memory import BankMemory
 from bmslink.control.banks.shares import PackShare, ShareBook
 from bmslink.control.banks.sums import parallel_sums
 from bmslink.control.decide.lasting.phase import ChargePhase
@@ -62,6 +63,9 @@ class ParallelBank:
             "dcl": Ramp(_HOLD, _SLOPE * count),
             "dvl": Ramp(_HOLD, _VOLTAGE_SLOPE * cells, turned=True),
         }
+        self._kept = BankMemory()
+        """What is known of before a restart."""
+        self._members: Mapping[str, Member] = {}
         self._blocked: dict[Direction, frozenset[str]] = {}
         self._lately: dict[Direction, deque[tuple[float, float]]] = {
             direction: deque() for direction in DIRECTIONS
@@ -70,8 +74,27 @@ class ParallelBank:
         self._said: dict[tuple[str, Direction], tuple[tuple[object, ...], BankReason]] = {}
         """The reason of each pack, with what it was made of."""
 
+    def remember(self, now: float) -> BankMemory:
+        """What must survive a restart."""
+        known = self._kept.heard(self._members, now)
+        ramps = {name: ramp.remember(now) for name, ramp in self._ramps.items()}
+        return BankMemory(
+            shares=self.book.kept(), packs=known.packs, over=self.book.overloads(now), ramps=ramps
+        )
+
+    def recall(self, memory: BankMemory, now: float) -> None:
+        """The same back. A limit that was worked out meanwhile, and is more restrictive, stays."""
+        self._kept = memory
+        self.book.recall(memory.shares, memory.over, now)
+        for name, found in memory.ramps.items():
+            if name in self._ramps and self._ramps[name].value is None:
+                self._ramps[name].restore(found, now)
+
     def step(self, members: Sequence[Member], now: float) -> BankDecision:
         """The limits at `now`, monotonic seconds."""
+        members = [self._as_it_was(each) for each in members]
+        self._members = {each.name: each for each in members}
+        self.book.meet(members)
         trouble = [*_unlike(members)]
         paths = {d: {m.name: m.conducts(d, now) for m in members} for d in DIRECTIONS}
         blocked = {d: frozenset(n for n, on in each.items() if on is False)
@@ -94,6 +117,12 @@ class ParallelBank:
                 ramp.wait(now)
             return _change(decision, trouble=tuple(trouble))
         return self._decide(decision, members, paths, shares, now)
+
+    def _as_it_was(self, member: Member) -> Member:
+        """A pack that was not read since a restart is as it was before."""
+        if member.reading is not None or not (was := self._kept.was(member.name, member.board)):
+            return member
+        return _change(member, was=was)
 
     def _decide(
         self,

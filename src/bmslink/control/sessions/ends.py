@@ -48,6 +48,10 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
         return self.name == "done"
 
 
+_SHUT = 600.0
+"""s for which a board may let nothing in without a reason: some look again only so often."""
+
+
 class _Rule(NamedTuple):
     name: str
     holds: bool
@@ -147,6 +151,10 @@ def _people(now: CellsNow, *, balance_switch: bool | None, held_back: bool) -> I
     if not moved:
         off = now.charge_switch is False and not held_back and not now.passing
         yield _Rule("switched", off, "Somebody switched charging off by another way.", 5.0, 3)
+        if not off:  # a board that does not show its switch
+            shut = now.shut and not held_back
+            text = "The board lets no charge current in and does not say why: is it switched off?"
+            yield _Rule("switched", shut, text, _SHUT, 3)
 
 
 def _progress(

@@ -172,7 +172,7 @@ def _by_ledger(
         return None
     since = off_since(record, kept)
     if stop is not None:
-        why = f"{stop.who} stopped everything; `bmslink control reset` ends that"
+        why = f"{stop.who} stopped everything; `bmslink control reset TARGET` ends that"
         return _Said("emergency stop", since, why, "ledger")
     if record.person:
         return _Said("person", since, f"{record.person} switched it off", "ledger")

@@ -12,12 +12,19 @@ from bmslink.board import Board
 from bmslink.config.outcome import Outcome
 from bmslink.control.sessions.kept import KeptSession, Value
 from bmslink.control.sessions.report import Set, SetBack
-from bmslink.errors import BmsError, GateError, RollbackError, SettingError, VerifyError
+from bmslink.errors import (
+    BmsError,
+    GateError,
+    RollbackError,
+    SettingError,
+    TransportError,
+    VerifyError,
+)
 from bmslink.model import Identity, Switch
 from bmslink.runtime.acting.start import pack_key
 from bmslink.storage.journal import Journal
 
-__all__ = ["SwitchBalancer", "not_yet_set", "set_back", "what_remains"]
+__all__ = ["SwitchBalancer", "not_yet_set", "passes", "set_back", "what_remains"]
 
 SwitchBalancer = Callable[[bool], Awaitable[Outcome]]
 """Sets the balancer's switch, by the road of whoever has the board."""
@@ -29,6 +36,8 @@ _WHAT = "a balancing session is set back"
 _SWITCH = Switch.BALANCE.key
 _COUNTED = ("soc", "clock", "cycle", "remaining")
 """What a board counts by itself is no setting that somebody changed."""
+_WORD = "_bits"
+"""A whole word, of which a switch is one bit."""
 
 
 async def set_back(
@@ -169,6 +178,9 @@ async def _compared(
                 restored=shown is kept.switch_before)
         )  # fmt: skip
     ours = {row.key for row in rows}
+    if kept.end is not None and kept.end.name == "stopped":  # a stop is nobody's setting
+        ours |= {switch.key for switch in Switch}
+        ours |= {key for key in kept.table if key.endswith(_WORD)}
     others = [
         f"{key} is {values.get(key)}, and was {old}"
         for key, old in kept.table.items()
@@ -207,3 +219,12 @@ def what_remains(kept: KeptSession, word: str, error: BmsError | None) -> str:
         f"The session is over and not everything is set back.{why} {sure} {what}: "
         f"`bmslink balance session {word} --restore` sets it back."
     )
+
+
+def passes(error: BmsError) -> bool:
+    """Whether it is over by itself, and nothing was written: a lost link, another change of the
+    pack at this moment (a switch that is read back), a table that was read twice differently."""
+    if isinstance(error, GateError):
+        failed = [check.name for check in error.checks if check.passed is False]
+        return bool(failed) and {*failed} <= {"lock", "health"}
+    return isinstance(error, TransportError)

@@ -131,7 +131,7 @@ def _cut(row: Mapping[str, Any]) -> DoctorFinding:
         what=f"A change{whose} was cut off ({row.get('when') or 'when is not known'}).{damage}",
         fix="Finish it or set it back; until then nothing else is written to that pack."
         if target
-        else "Which pack it was cannot be read any more; `config journal` shows what is left.",
+        else "Its pack cannot be read any more; `bmslink config journal` shows what is left.",
         command=f"bmslink config resume {shlex.quote(target)}"
         if target
         else "bmslink config journal",
