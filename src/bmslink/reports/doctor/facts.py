@@ -17,6 +17,7 @@ from bmslink.errors import BmsError
 from bmslink.link.transport import Endpoint
 from bmslink.model import Identity, Reading
 from bmslink.packs import NamedPack
+from bmslink.past import BoardPast
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import Value
 
@@ -119,6 +120,8 @@ class PackFacts:
     open_change: str = ""
     verification: Verification | None = None
     orphans: tuple[Mapping[str, Any], ...] = ()
+    past: BoardPast | None = None
+    """What the board itself remembers."""
     switches: Mapping[str, bool | None] = field(default_factory=dict)
     """How the board shows its switches, where it was asked for them."""
     life: Mapping[str, Any] | None = None
