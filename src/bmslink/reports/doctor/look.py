@@ -133,6 +133,7 @@ async def _try(facts: PackFacts, what: str, work: Awaitable[T]) -> T | None:
         facts.missing[what] = str(error)
         if isinstance(error, LinkTimeout):
             facts.heard = error.heard
+            facts.unanswered.add(what)
         return None
 
 
