@@ -132,6 +132,8 @@ class PackFacts:
     """What `control check` says of its policy file against its settings."""
     missing: dict[str, str] = field(default_factory=dict)
     """What could not be found out -> why: `settings`, `clock`, …"""
+    unanswered: set[str] = field(default_factory=set)
+    """Those of them that were asked for, and nothing came."""
     capture: bytes = b""
     """What passed on the line, in the capture format."""
 

@@ -133,6 +133,7 @@ async def _try(facts: PackFacts, what: str, work: Awaitable[T]) -> T | None:
         facts.missing[what] = str(error)
         if isinstance(error, LinkTimeout):
             facts.heard = error.heard
+            facts.unanswered.add(what)
         return None
 
 
@@ -252,7 +253,9 @@ async def _beside(facts: PackFacts, board: Board, tell: Tell, *, quick: bool) ->
 
 async def _verified(board: Board, journal: Journal) -> Verification:
     """Whether it holds what its last change wrote; where there never was one, nothing is read."""
-    if isinstance(board, ServedBoard) or await on_disk(lambda: _any_change(journal)):
+    if isinstance(board, ServedBoard):
+        return await verify(board)  # its changes are in the journal of the service
+    if await on_disk(lambda: _any_change(journal)):
         return await verify(board, journal=journal)
     return Verification(result="nothing", sentence="No change is on record here.")
 

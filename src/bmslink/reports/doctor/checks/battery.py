@@ -101,7 +101,7 @@ def resistance(facts: PackFacts) -> CheckVerdict | None:
         return found(*findings)
     if wires:
         return right(f"wires of {1000 * min(wires):.0f} to {1000 * max(wires):.0f} mΩ")
-    if facts.life is not None:
+    if ((facts.life or {}).get("resistance") or {}).get("cells"):
         return right("no cell stands out in its history")
     if facts.reading is None:
         return unknown(facts.why_not("reading"))
@@ -238,7 +238,7 @@ def trend(facts: PackFacts) -> CheckVerdict | None:
     life = facts.life
     if not life:
         return unknown(facts.why_not("life"))
-    findings = []
+    findings, known = [], []
     for part, name, worse, unit, limit in (
         ("capacity", "trend", -1, "% of its capacity", 5.0),
         ("imbalance", "rest_trend", 1, "mV between its cells", 20.0),
@@ -247,6 +247,7 @@ def trend(facts: PackFacts) -> CheckVerdict | None:
         rate, sure = told.get("per_year"), told.get("uncertainty")
         if not isinstance(rate, int | float) or not isinstance(sure, int | float):
             continue
+        known.append(f"{rate:+.0f} ± {sure:.0f} {unit} a year")
         if worse * rate - sure > 0 and worse * rate > limit:
             findings.append(
                 DoctorFinding(
@@ -258,4 +259,6 @@ def trend(facts: PackFacts) -> CheckVerdict | None:
                     facts={"per_year": rate, "uncertainty": sure},
                 )
             )
-    return found(*findings, right="its history shows no fast change")
+    if not known:
+        return unknown("its history is too short to tell")
+    return found(*findings, right=", ".join(known))

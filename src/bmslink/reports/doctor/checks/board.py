@@ -28,6 +28,8 @@ def firmware(facts: PackFacts) -> CheckVerdict | None:
     name = " ".join(filter(None, (identity.vendor, identity.model, identity.firmware)))
     able = identity.capabilities.get("settings")
     evidence = identity.map.get("evidence", "")
+    if able is not None and not able.supported and "settings" in facts.unanswered:
+        return unknown(facts.why_not("settings"))
     if able is not None and not able.supported:
         return found(
             DoctorFinding(

@@ -197,6 +197,14 @@ def answer(facts: PackFacts) -> CheckVerdict | None:
     error = facts.error
     if error is None:
         return unknown(facts.why_not("identity"))
+    if facts.target.scheme == "replay":
+        return found(
+            DoctorFinding(
+                what=f"The recording {facts.target.place} does not hold enough for one reading.",
+                fix="It shows what its bytes mean; a longer recording can be examined.",
+                command=f"bmslink decode {shlex.quote(facts.target.place)}",
+            )
+        )
     if not isinstance(error, LinkTimeout | UnknownDevice):
         scheme = facts.target.scheme
         told = scheme in ("ble", "tcp", "rfc2217", "modbus-tcp") or (
