@@ -478,7 +478,7 @@ async def test_a_board_that_is_being_asked_anew_who_it_is(protocol: str, on: boo
 
 async def test_frames_that_were_found_before_the_board_was_asked_anew() -> None:
     async with bmslink.connect("jk02+sim://?load=idle").board as device:
-        frames = await SwitchFrames.find(device, Switch.CHARGE)
+        frames = await SwitchFrames.find(device, Switch.CHARGE, ())
         step = await frames.off(lambda switch: None)
         device.driver.forget()
         assert await frames.off(lambda switch: None) == step
