@@ -128,6 +128,15 @@ def report(found: Mapping[str, Any]) -> Iterator[str]:
         + ("" if found["hottest"] is None else f", hottest {found['hottest']:.0f} °C")
         + "."
     )
+    worst, after = found["at_top"], found["after"]
+    if worst is not None:
+        were, are = _mv(worst["delta"]), _mv(after["delta"])
+        yield f"At the top the cells were {were} apart, and are {are} apart now."
+    if found.get("regained"):
+        yield (
+            f"About {found['regained']:.2g} Ah that the imbalance kept from being used are usable "
+            "again (by the chemistry's curve, good to a factor of 2)."
+        )
     yield ""
     yield from _cells(found)
     yield ""
