@@ -15,6 +15,7 @@ import bmslink
 import crash_session
 from bmslink import config
 from bmslink.board import Board
+from bmslink.config.outcome import Outcome
 from bmslink.control.sessions.kept import SessionStore
 from bmslink.control.sessions.options import SessionOptions
 from bmslink.errors import GateError, UsageError, VerifyError
@@ -501,3 +502,32 @@ async def test_a_charger_that_hears_nothing_is_said_once() -> None:
         await task
         await host.close()
     assert told.count("charger") == 1
+
+
+async def test_that_the_balancer_is_switched_is_on_the_disk_before_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was on and good: only heat makes the session switch it, in the middle."""
+    pack, kept_then = _pack("jk-modbus"), list[bool]()
+    switch = DirectHost.switch
+
+    async def seen(host: DirectHost, on: bool) -> Outcome:
+        kept_then.append(next(SessionStore().all()).switched)
+        return await switch(host, on)
+
+    monkeypatch.setattr(DirectHost, "switch", seen)
+    task = asyncio.ensure_future(_balance(pack))
+    await until(lambda: pack.settings["balance_delta"] == 0.005, 200)
+    assert not next(SessionStore().all()).switched
+    await until(lambda: bool(pack.truth().balancing_active), 200)
+    pack.set_temperature("mosfet", 72.0)
+    await until(lambda: pack.truth().balance_switch is False, 200)
+    pack.set_temperature("mosfet", None)
+    report = await task
+    assert report["done"]
+    assert kept_then[0] is True
+    assert pack.truth().balance_switch is True
+    assert {row["key"]: row["restored"] for row in report["set_back"]["settings"]} == {
+        "balance_delta": True,
+        "balance_switch": True,
+    }
