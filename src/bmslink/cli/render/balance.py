@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -109,7 +110,10 @@ def status(found: Mapping[str, Any]) -> Iterator[str]:
     for key, (old, new) in session["changed"].items():
         yield clean(f"{key} is {_value(new)} meanwhile, and {_value(old)} otherwise.")
     if found["state"] == "cut off":
-        yield "`bmslink balance session TARGET --resume` goes on, --restore sets everything back."
+        word = shlex.quote(str(session["target"]))
+        yield clean(
+            f"`bmslink balance session {word} --resume` goes on, --restore sets everything back."
+        )
     if found.get("error"):
         yield clean(str(found["error"]))
 
