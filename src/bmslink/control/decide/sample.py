@@ -18,16 +18,8 @@ import msgspec
 from bmslink.control.decide.policy import Battery
 from bmslink.model import Reading
 
-__all__ = [
-    "FIELDS",
-    "HIGHEST_CELL",
-    "HIGHEST_RATE",
-    "NO_SIGN",
-    "OPEN",
-    "Qualifier",
-    "Quality",
-    "Sample",
-]
+__all__ = ["FIELDS", "HIGHEST_CELL", "HIGHEST_RATE", "OPEN", "Qualifier", "Quality", "Sample"]
+__all__ += ["NO_SIGN"]
 
 
 class Quality(IntEnum):
