@@ -190,6 +190,7 @@ def test_unknown_time_of_a_pass_is_filled_by_its_average_and_makes_it_less_sure(
         return finder.state.passes[0]
 
     whole, holed = found(0.0), found(0.1)
+    assert whole.sigma > 100 * math.hypot(0.004, 0.007), "where full and empty are, nobody knows"
     assert holed.counted == pytest.approx(whole.counted, rel=0.001)
     assert holed.sigma == pytest.approx(math.hypot(whole.sigma, 0.1 * 97 / 4.9 / 0.98), rel=0.02)
 
