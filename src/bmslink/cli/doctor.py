@@ -62,7 +62,7 @@ def command(
     if word is None:
         session.no_trace("doctor without a TARGET")
     if bundle is not None:
-        from bmslink.reports.doctor.bundle import may_be_written
+        from bmslink.reports.doctor.bundle.files import may_be_written
 
         may_be_written(bundle, force=force)
     pin = read_pin(connection.pin_file) if connection.pin_file is not None else None
@@ -75,7 +75,7 @@ def command(
                 file.write(line)
     _show(session, examination)
     if bundle is not None:
-        from bmslink.reports.doctor.bundle import write_bundle
+        from bmslink.reports.doctor.bundle.files import write_bundle
 
         path = write_bundle(bundle, examination, force=force, secrets=[pin] if pin else [])
         session.say(f"{path} holds all of it for a bug report. Look through it before you send it.")

@@ -10,9 +10,11 @@ from typing import Any
 from bmslink.config.checks.cells import KnownCells
 from bmslink.config.verify import Verification
 from bmslink.errors import BmsError, LinkTimeout, PortDenied, PortNotFound
+from bmslink.events import EventSeverity
 from bmslink.link.transport import parse_target
 from bmslink.model import Capability, Condition, Identity
 from bmslink.packs import NamedPack
+from bmslink.past import BoardCounter, BoardEvent, BoardPast
 from bmslink.reports.doctor.facts import HostFacts, LineFacts, PackFacts, PortFacts
 from bmslink.reports.doctor.look import look_at_pack
 from bmslink.target import resolve
@@ -120,6 +122,17 @@ ILL: dict[str, Callable[[], PackFacts]] = {
         ),
     ),
     "open-change": lambda: well(open_change="A change was cut off."),
+    "own-history": lambda: well(
+        past=BoardPast(
+            counters=(
+                BoardCounter(
+                    name="short_circuit", text="short circuits", count=3,
+                    condition=Condition.SHORT_CIRCUIT,
+                ),
+            ),
+            events=(BoardEvent(log="l", name="x", text="short", severity=EventSeverity.ALARM),),
+        )
+    ),
     "cell-delta": lambda: reading(cell_voltages=(3.30, 3.30, 3.30, 3.22)),
     "resistance": lambda: reading(cell_resistances=(0.05, 0.05, 0.06, 0.31)),
     "capacity": lambda: reading(full_capacity=55.0, nominal_capacity=100.0),

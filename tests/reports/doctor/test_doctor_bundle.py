@@ -14,10 +14,10 @@ from doctor_cases import computer, identity, well
 
 from bmslink.errors import GateError, TargetError
 from bmslink.reports.doctor import Examination
-from bmslink.reports.doctor.bundle import write_bundle
+from bmslink.reports.doctor.bundle.files import write_bundle
+from bmslink.reports.doctor.bundle.redact import GONE, Redactor
+from bmslink.reports.doctor.bundle.secrets import KnownSecret, holds, known_secrets
 from bmslink.reports.doctor.examine import judged
-from bmslink.reports.doctor.redact import GONE, Redactor
-from bmslink.reports.doctor.secrets import KnownSecret, holds, known_secrets
 
 SECRET = "Tr0ub4dor+3/x y"
 TOML = """

@@ -70,6 +70,12 @@ def test_what_is_not_known_is_never_called_right() -> None:
     assert all(row.text for row in examination.not_known)
 
 
+def test_a_history_without_numbers_is_not_known() -> None:
+    young = {"capacity": {"trend": {"per_year": None, "why": "too short"}}, "resistance": {}}
+    examination = judged([well(life=young)], None)
+    assert {"trend", "resistance"} <= {row.name for row in examination.not_known}
+
+
 def test_each_pack_is_named_with_its_findings() -> None:
     ill = reading(faults=(Condition.AFE,))
     ill.target = parse_target("sim://jbd?seed=2")

@@ -17,6 +17,7 @@ from bmslink.errors import BmsError
 from bmslink.link.transport import Endpoint
 from bmslink.model import Identity, Reading
 from bmslink.packs import NamedPack
+from bmslink.past import BoardPast
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import Value
 
@@ -119,6 +120,8 @@ class PackFacts:
     open_change: str = ""
     verification: Verification | None = None
     orphans: tuple[Mapping[str, Any], ...] = ()
+    past: BoardPast | None = None
+    """What the board itself remembers."""
     switches: Mapping[str, bool | None] = field(default_factory=dict)
     """How the board shows its switches, where it was asked for them."""
     life: Mapping[str, Any] | None = None
@@ -129,6 +132,8 @@ class PackFacts:
     """What `control check` says of its policy file against its settings."""
     missing: dict[str, str] = field(default_factory=dict)
     """What could not be found out -> why: `settings`, `clock`, …"""
+    unanswered: set[str] = field(default_factory=set)
+    """Those of them that were asked for, and nothing came."""
     capture: bytes = b""
     """What passed on the line, in the capture format."""
 

@@ -51,12 +51,14 @@ _READINGS, _APART = 5, 0.3
 _SILENCE = 2.0
 """s in which nothing is asked: masters ask about once a second."""
 _LINES = ("serial", "tcp", "rfc2217")
+_ENTRIES = 50
+"""Of the board's own log, the newest."""
 _SHORT = "not looked at in short"
 _SEARCH = 45.0
 """s that looking for another speed, address or protocol may take."""
 
 
-class _Kept(io.BytesIO):
+class _KeptRecording(io.BytesIO):
     """A recording that can be read after it was closed."""
 
     def close(self) -> None:
@@ -81,7 +83,7 @@ async def look_at_pack(
     facts = PackFacts(target=endpoint, named=named)
     if endpoint.scheme == "serial":
         facts.port = look_at_port(endpoint.place)
-    record = _Kept()
+    record = _KeptRecording()
     try:
         async with _opened(facts, board, record, pin, tell) as opened:
             await _ask(facts, opened, tell, quick=quick)
@@ -104,7 +106,7 @@ async def look_at_pack(
 
 @asynccontextmanager
 async def _opened(
-    facts: PackFacts, board: Board | None, record: _Kept, pin: Pin | None, tell: Tell
+    facts: PackFacts, board: Board | None, record: _KeptRecording, pin: Pin | None, tell: Tell
 ) -> AsyncIterator[Board]:
     if board is not None:
         facts.target = board.target
@@ -131,6 +133,7 @@ async def _try(facts: PackFacts, what: str, work: Awaitable[T]) -> T | None:
         facts.missing[what] = str(error)
         if isinstance(error, LinkTimeout):
             facts.heard = error.heard
+            facts.unanswered.add(what)
         return None
 
 
@@ -171,6 +174,8 @@ async def _ask(facts: PackFacts, board: Board, tell: Tell, *, quick: bool) -> No
         facts.table = found[1]
         facts.identity = facts.identity or found[0]
         _cells(facts)
+    if not quick:
+        facts.past = await _try(facts, "past", board.past(_ENTRIES, brief=True))
     await _clock(facts, board)
 
 
@@ -242,13 +247,15 @@ async def _beside(facts: PackFacts, board: Board, tell: Tell, *, quick: bool) ->
     if not served:
         facts.missing["life"] = "only a service that runs for weeks knows it"
     if quick:
-        for what in ("verification", "orphans", "mates", "silence"):
+        for what in ("verification", "orphans", "mates", "silence", "past"):
             facts.missing.setdefault(what, _SHORT)
 
 
 async def _verified(board: Board, journal: Journal) -> Verification:
     """Whether it holds what its last change wrote; where there never was one, nothing is read."""
-    if isinstance(board, ServedBoard) or await on_disk(lambda: _any_change(journal)):
+    if isinstance(board, ServedBoard):
+        return await verify(board)  # its changes are in the journal of the service
+    if await on_disk(lambda: _any_change(journal)):
         return await verify(board, journal=journal)
     return Verification(result="nothing", sentence="No change is on record here.")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bmslink.link.transport import SCHEMES
-from bmslink.reports.doctor.secrets import KnownSecret, is_secret_key
+from bmslink.reports.doctor.bundle.secrets import KnownSecret, is_secret_key
 
 __all__ = ["GONE", "Redactor"]
 

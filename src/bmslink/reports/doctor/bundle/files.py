@@ -18,10 +18,10 @@ from bmslink.errors import GateError, TargetError
 from bmslink.jsonable import plain
 from bmslink.packs import config_files
 from bmslink.protocols.common.settings_now import Settings
+from bmslink.reports.doctor.bundle.redact import Redactor
+from bmslink.reports.doctor.bundle.secrets import KnownSecret, holds, known_secrets
 from bmslink.reports.doctor.examination import Examination
 from bmslink.reports.doctor.facts import PackFacts
-from bmslink.reports.doctor.redact import Redactor
-from bmslink.reports.doctor.secrets import KnownSecret, holds, known_secrets
 from bmslink.storage.atomic import read_bounded, replace_file, require_regular
 from bmslink.storage.journal import Journal, JournalError
 
