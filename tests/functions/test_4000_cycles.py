@@ -79,7 +79,7 @@ async def test_a_life_is_counted_and_outlives_a_restart(protocol: str) -> None:
     )
     bands = {(band.low, band.high): band.hours for band in found.temperature_hours}
     assert bands[20.0, 30.0] + bands[30.0, 40.0] == pytest.approx(sum(bands.values()))
-    assert bands[20.0, 30.0] > 0.9 * sum(bands.values()), "a pack of 25 °C"
+    assert bands[20.0, 30.0] > 0.5 and bands[30.0, 40.0] > 0.5, "0.58 C warms it from 25 °C"
     begun = loop.time()
     again = Service(ServicePlan((plan,)))
     async with serving(again, _nothing):
