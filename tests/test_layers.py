@@ -53,6 +53,8 @@ ORDER = (
     "polling",
     "decoding",
     "decoder",
+    "app_values",
+    "contribution",
     "simulation",
     "testing",
     "pytest_plugin",

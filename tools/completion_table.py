@@ -1,4 +1,4 @@
-"""Writes src/bmslink/cli/completion/table.py from the real commands (a test compares them).
+"""Writes table.py and setting_keys.py of cli/completion from the real commands (a test compares them).
 
 What a parameter takes is told by its name and its metavar; `_OF` has the exceptions. Run it after
 a command or an option was added, renamed or removed.
@@ -25,7 +25,8 @@ from bmslink.settings.chemistry import CHEMISTRIES
 from bmslink.settings.setting import ASKING
 from bmslink.simulation.wire import FAULTS
 
-TABLE = Path(__file__).parents[1] / "src" / "bmslink" / "cli" / "completion" / "table.py"
+FOLDER = Path(__file__).parents[1] / "src" / "bmslink" / "cli" / "completion"
+TABLE, SETTING_KEYS = FOLDER / "table.py", FOLDER / "setting_keys.py"
 
 _WORDS = {
     "settings get": "target key*",
@@ -157,16 +158,17 @@ def tables() -> dict[str, Any]:
     }
 
 
-def text() -> str:
-    """The module."""
-    found = tables()
+def module(about: str, found: dict[str, Any]) -> str:
+    """The text of a module that holds these."""
     names = ", ".join(f'"{name}"' for name in sorted(found))
     parts = [
-        '"""What can be completed. Made by `tools/completion_table.py`: do not edit."""',
+        f'"""{about} Made by `tools/completion_table.py`: do not edit."""',
         "from __future__ import annotations",
         f"__all__ = [{names}]",
-        *(f"{name} = {_wrapped(found.pop(name))}" for name in ("COMMON", "CONNECTION")),
-        *(_mapping(name, values) for name, values in found.items()),
+        *(
+            _mapping(name, value) if isinstance(value, dict) else f"{name} = {_wrapped(value)}"
+            for name, value in found.items()
+        ),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -193,9 +195,12 @@ def kinds(row: str) -> set[str]:
 
 def main() -> None:
     """Write it."""
-    TABLE.write_text(text(), encoding="utf-8")
+    found = tables()
+    keys = {"KEYS": found.pop("KEYS")}
+    TABLE.write_text(module("What can be completed.", found), encoding="utf-8")
+    SETTING_KEYS.write_text(module("Keys of settings by protocol.", keys), encoding="utf-8")
     ruff = Path(sys.executable).with_name("ruff")
-    subprocess.run([ruff, "format", "--quiet", TABLE], check=True)
+    subprocess.run([ruff, "format", "--quiet", TABLE, SETTING_KEYS], check=True)
 
 
 if __name__ == "__main__":

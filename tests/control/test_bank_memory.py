@@ -62,6 +62,9 @@ def test_a_pack_that_is_gone_keeps_its_last_share_and_one_that_was_open_stays_op
     assert "c is not heard" not in " ".join(found.trouble)
     assert found.ccl is not None
     assert (found.ccl.value, found.ccl.why.pack) == (0.0, "a")  # what it may take, nobody knows
+    again = restarted(bench, a=gone, c=gone)
+    again(3)
+    assert restarted(again)(3).members[2].charge is False
     # nobody knows what an open pack did in an hour
     long = restarted(bench, age=3600.0, c=gone)(3)
     assert (share(long, "a").source, long.members[2].charge) == ("steps", None)
@@ -93,6 +96,13 @@ def test_a_board_that_is_replaced_while_it_runs_inherits_nothing_and_takes_nothi
         found = bench(5, **{n: {"current": total / 3} for n in "abc"})
     assert bench.bank.book.kept()["a"].board == "JK new"
     assert share(found, "a").likely < 0.5
+
+
+def test_how_another_board_was_says_nothing_of_this_one() -> None:
+    bench = learned()
+    bench(c=SHUT)
+    gone = {"reading": None, "heard": None, "decision": None, "board": "JK other"}
+    assert restarted(bench, c=gone)(3).members[2].charge is None
 
 
 def test_what_is_kept_has_its_time() -> None:

@@ -391,3 +391,47 @@ async def test_an_off_from_elsewhere_reaches_it_and_an_on_is_refused() -> None:
     assert pack.settings == before
     with pytest.raises(GateError, match="Charging is switched off"):
         await _balance(pack)
+
+
+async def _set_back(pack: SimulatedPack) -> dict[str, Any]:
+    async with bmslink.connect(pack.target) as device:
+        host = DirectHost(device.board, interval=1.0)
+        session = BalanceSession(host)
+        session.take_up(next(SessionStore().all()))
+        try:
+            return (await session.restore()).to_dict()
+        finally:
+            await host.close()
+
+
+@pytest.mark.parametrize("protocol", ["jk-modbus", "daly-a5"])
+async def test_what_somebody_sets_after_setting_back_was_cut_off_is_theirs(protocol: str) -> None:
+    pack = _pack(protocol)
+    await _cut_off(pack)
+    task = asyncio.ensure_future(_set_back(pack))
+    await until(lambda: pack.settings["balance_delta"] == 0.01, 200)
+    pack.fault("silent")  # what was written cannot be read back
+    with pytest.raises(RestoreError):
+        await task
+    pack.repair("silent")
+    with pack._device.lock:  # an app
+        pack._device.pack.settings["balance_delta"] = 0.02
+    report = await _set_back(pack)
+    (left,) = report["set_back"]["left"]
+    assert left.startswith("balance_delta is 0.02: somebody else set it.")
+    assert pack.settings["balance_delta"] == 0.02
+    assert not [*SessionStore().all()]
+    async with bmslink.connect(pack.target) as device:
+        assert await config.unfinished(device) is None
+
+
+async def test_a_cycle_that_the_board_counts_meanwhile_is_no_change_of_settings() -> None:
+    pack = _pack("jbd")
+    task = asyncio.ensure_future(_balance(pack))
+    await until(lambda: pack.settings["balance_delta"] == 0.005, 200)
+    body = pack._device.pack
+    with pack._device.lock:  # before the write is proven
+        body._throughput += 1.5 * body.capacity
+    report = await task
+    assert report["done"], report["text"]
+    assert report["set_back"]["changed_elsewhere"] == []

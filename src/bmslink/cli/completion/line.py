@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 
 from bmslink.cli.completion import world
-from bmslink.cli.completion.table import ABOUT, COMMANDS, COMMON, CONNECTION, KEYS, VALUES
+from bmslink.cli.completion.table import ABOUT, COMMANDS, COMMON, CONNECTION, VALUES
 
 __all__ = ["FILES", "KINDS", "Choice", "choices"]
 
@@ -183,6 +183,8 @@ def _places(start: str, scheme: str, place: str) -> list[Choice]:
 
 def _keys(current: str, rest: list[str]) -> list[Choice]:
     """Setting keys, of the protocol that the target names where it does."""
+    from bmslink.cli.completion.setting_keys import KEYS
+
     protocol = ""
     for word in rest[:1]:
         target = word if "+" in word or "://" in word else world.targets_of().get(word, word)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ABOUT", "COMMANDS", "COMMON", "CONNECTION", "KEYS", "VALUES"]
+__all__ = ["ABOUT", "COMMANDS", "COMMON", "CONNECTION", "VALUES"]
 
 COMMON = "--json --quiet -v --verbose --trace=file --debug --version --help -h"
 
@@ -17,7 +17,9 @@ COMMANDS = {
     "read": "target* --watch= --count= @",
     "monitor": "target* @",
     "decode": "file --hex= --protocol=protocol|vendor --frames",
-    "capture": "target -o=file --output=file --seconds= --count= --watch= --force @",
+    "capture": (
+        "target -o=file --output=file --seconds= --count= --watch= --force --contribute --shown=* @"
+    ),
     "log": "target* -o=file --output=file --watch= --seconds= --count= @",
     "simulate": (
         "protocol --pty=file --tcp= --ble= --ble-module= --ble-name= --ble-chunk= "
@@ -216,165 +218,4 @@ VALUES = {
     "raw_minute_hour_auto": "raw minute hour auto",
     "deviation_voltage": "deviation voltage",
     "info_warning_alarm_critical": "info warning alarm critical",
-}
-
-KEYS = {
-    "jk02": (
-        "balance_current balance_delta balance_start_voltage balance_switch cell_count "
-        "cell_ovp cell_ovp_release cell_uvp cell_uvp_release charge_ocp charge_ocp_delay "
-        "charge_ocp_release charge_otp charge_otp_release charge_switch charge_utp "
-        "charge_utp_release discharge_ocp discharge_ocp_delay discharge_ocp_release "
-        "discharge_otp discharge_otp_release discharge_switch discharge_utp "
-        "discharge_utp_release empty_voltage float_voltage full_charge_voltage "
-        "jk_button_emergency jk_buzzer_trigger jk_can_protocol jk_device_address "
-        "jk_discharge_ocp_2 jk_discharge_ocp_3 jk_display_always_on jk_dry1_trigger "
-        "jk_dry2_trigger jk_dry_contact_intermittent jk_float_mode jk_float_time "
-        "jk_gps_heartbeat jk_gps_lock_charge jk_gps_lock_discharge jk_heating "
-        "jk_heating_start jk_heating_stop jk_parallel_limiter_disabled jk_port_rs485 "
-        "jk_power_off_voltage jk_precharge_time jk_rebulk_soc jk_request_charge_time "
-        "jk_request_charge_voltage jk_smart_sleep jk_smart_sleep_delay "
-        "jk_smart_sleep_voltage jk_special_charger jk_temperature_sensors_disabled "
-        "jk_timed_data jk_uart1_protocol jk_uart2_protocol jk_uart3_protocol mosfet_otp "
-        "mosfet_otp_release nominal_capacity short_circuit_delay short_circuit_release"
-    ),
-    "jk-nw": (
-        "balance_delta balance_start_voltage balance_switch cell_count cell_delta "
-        "cell_ovp cell_ovp_delay cell_ovp_release cell_uvp cell_uvp_delay "
-        "cell_uvp_release charge_ocp charge_ocp_delay charge_otp charge_switch charge_utp "
-        "charge_utp_release discharge_ocp discharge_ocp_delay discharge_otp "
-        "discharge_switch discharge_utp discharge_utp_release jk_address jk_battery_type "
-        "jk_box_otp jk_box_otp_release jk_calibrating jk_current_calibration "
-        "jk_dedicated_charger jk_soc_low mosfet_otp mosfet_otp_release nominal_capacity "
-        "pack_ovp pack_uvp sleep_delay temperature_delta"
-    ),
-    "daly-d2": (
-        "balance_delta balance_start_voltage cell_delta cell_delta_warning cell_ovp "
-        "cell_ovp_warning cell_uvp cell_uvp_warning charge_ocp charge_ocp_warning "
-        "charge_otp charge_otp_warning charge_switch charge_utp charge_utp_warning "
-        "chemistry daly_balancer_switch daly_board_1_cells daly_board_1_sensors "
-        "daly_board_2_cells daly_board_2_sensors daly_board_3_cells daly_board_3_sensors "
-        "daly_boards daly_nominal_cell_voltage discharge_ocp discharge_ocp_warning "
-        "discharge_otp discharge_otp_warning discharge_switch discharge_utp "
-        "discharge_utp_warning mosfet_otp nominal_capacity pack_ovp pack_ovp_warning "
-        "pack_uvp pack_uvp_warning sleep_delay soc temperature_delta "
-        "temperature_delta_warning"
-    ),
-    "daly-p81": (
-        "balance_current balance_delta balance_start_voltage balance_switch cell_count "
-        "cell_delta cell_delta_delay cell_delta_release cell_delta_warning cell_ovp "
-        "cell_ovp_delay cell_ovp_release cell_ovp_warning cell_uvp cell_uvp_delay "
-        "cell_uvp_release cell_uvp_warning charge_ocp charge_ocp_delay charge_ocp_warning "
-        "charge_otp charge_otp_delay charge_otp_release charge_otp_warning charge_switch "
-        "charge_utp charge_utp_delay charge_utp_release charge_utp_warning "
-        "daly_balance_stop_voltage daly_board_1_cells daly_board_1_sensors "
-        "daly_board_2_cells daly_board_2_sensors daly_board_3_cells daly_board_3_sensors "
-        "daly_board_number daly_boards daly_charged_capacity daly_discharged_capacity "
-        "daly_empty_delay daly_full_charge_delay daly_level_3_charge_ocp "
-        "daly_level_3_charge_ocp_delay daly_level_3_discharge_ocp "
-        "daly_level_3_discharge_ocp_delay daly_nominal_cell_voltage daly_second_capacity "
-        "discharge_ocp discharge_ocp_delay discharge_ocp_warning discharge_otp "
-        "discharge_otp_delay discharge_otp_release discharge_otp_warning discharge_switch "
-        "discharge_utp discharge_utp_delay discharge_utp_release discharge_utp_warning "
-        "empty_voltage full_charge_voltage mosfet_otp mosfet_otp_delay mosfet_otp_release "
-        "mosfet_otp_warning nominal_capacity pack_ovp pack_ovp_delay pack_ovp_release "
-        "pack_ovp_warning pack_uvp pack_uvp_delay pack_uvp_release pack_uvp_warning "
-        "short_circuit_current sleep_delay soc soc_low soc_low_delay soc_low_release "
-        "soc_low_warning temperature_delta temperature_delta_delay "
-        "temperature_delta_release temperature_delta_warning"
-    ),
-    "jk-modbus": (
-        "balance_current balance_delta balance_start_voltage balance_switch cell_count "
-        "cell_ovp cell_ovp_release cell_uvp cell_uvp_release charge_ocp charge_ocp_delay "
-        "charge_ocp_release charge_otp charge_otp_release charge_switch charge_utp "
-        "charge_utp_release discharge_ocp discharge_ocp_delay discharge_ocp_release "
-        "discharge_otp discharge_otp_release discharge_switch discharge_utp "
-        "discharge_utp_release empty_voltage float_voltage full_charge_voltage "
-        "jk_button_emergency jk_device_address jk_discharge_ocp_2 jk_discharge_ocp_3 "
-        "jk_display_always_on jk_dry_contact_intermittent jk_float_mode jk_gps_heartbeat "
-        "jk_gps_lock_charge jk_gps_lock_discharge jk_heating jk_heating_start "
-        "jk_heating_stop jk_parallel_limiter_disabled jk_port_rs485 jk_power_off_voltage "
-        "jk_precharge_time jk_request_charge_voltage jk_smart_sleep jk_smart_sleep_delay "
-        "jk_smart_sleep_voltage jk_special_charger jk_temperature_sensors_disabled "
-        "jk_timed_data mosfet_otp mosfet_otp_release nominal_capacity short_circuit_delay "
-        "short_circuit_release"
-    ),
-    "jk-bus": "",
-    "daly-a5": (
-        "balance_delta balance_start_voltage cell_delta cell_delta_warning cell_ovp "
-        "cell_ovp_warning cell_uvp cell_uvp_warning charge_ocp charge_ocp_warning "
-        "charge_otp charge_otp_warning charge_utp charge_utp_warning chemistry "
-        "daly_board_1_cells daly_board_1_sensors daly_boards daly_current_drift "
-        "daly_nominal_cell_voltage daly_operating_mode daly_shunt_resistance "
-        "discharge_ocp discharge_ocp_warning discharge_otp discharge_otp_warning "
-        "discharge_utp discharge_utp_warning nominal_capacity pack_ovp pack_ovp_warning "
-        "pack_uvp pack_uvp_warning short_circuit_current sleep_delay soc_high "
-        "soc_high_warning soc_low soc_low_warning temperature_delta "
-        "temperature_delta_warning"
-    ),
-    "daly-sinowealth": "",
-    "jk04": (
-        "balance_current balance_delta balance_switch cell_count jk_balance_start_voltage "
-        "jk_power_off_voltage"
-    ),
-    "jbd": (
-        "balance_charging_only balance_delta balance_start_voltage balance_switch "
-        "cell_count cell_ovp cell_ovp_delay cell_ovp_release cell_uvp cell_uvp_delay "
-        "cell_uvp_release charge_ocp charge_ocp_delay charge_ocp_release charge_otp "
-        "charge_otp_delay charge_otp_release charge_utp charge_utp_delay "
-        "charge_utp_release cycle_capacity discharge_ocp discharge_ocp_delay "
-        "discharge_ocp_release discharge_otp discharge_otp_delay discharge_otp_release "
-        "discharge_utp discharge_utp_delay discharge_utp_release empty_voltage "
-        "full_charge_voltage jbd_cycle_count jbd_external_switch jbd_fet_control_time "
-        "jbd_function_bits jbd_hardware_cell_ovp jbd_hardware_cell_uvp "
-        "jbd_hardware_delays jbd_led_count jbd_led_time jbd_leds jbd_load_detection "
-        "jbd_ntc_bits jbd_overcurrent_2_level jbd_production_date jbd_self_discharge "
-        "jbd_serial_number jbd_short_circuit_level jbd_shunt jbd_soc_100_voltage "
-        "jbd_soc_10_voltage jbd_soc_20_voltage jbd_soc_30_voltage jbd_soc_40_voltage "
-        "jbd_soc_50_voltage jbd_soc_60_voltage jbd_soc_70_voltage jbd_soc_80_voltage "
-        "jbd_soc_90_voltage nominal_capacity pack_ovp pack_ovp_delay pack_ovp_release "
-        "pack_uvp pack_uvp_delay pack_uvp_release short_circuit_release"
-    ),
-    "jbd-up": (
-        "jbd_up_ambient_otp jbd_up_ambient_otp_alarm jbd_up_ambient_otp_alarm_delay "
-        "jbd_up_ambient_otp_alarm_release jbd_up_ambient_otp_delay "
-        "jbd_up_ambient_otp_release jbd_up_ambient_utp jbd_up_ambient_utp_alarm "
-        "jbd_up_ambient_utp_alarm_delay jbd_up_ambient_utp_alarm_release "
-        "jbd_up_ambient_utp_delay jbd_up_ambient_utp_release jbd_up_balance_delta "
-        "jbd_up_balance_start_voltage jbd_up_cell_delta jbd_up_cell_delta_alarm "
-        "jbd_up_cell_delta_alarm_delay jbd_up_cell_delta_alarm_release "
-        "jbd_up_cell_delta_delay jbd_up_cell_delta_release jbd_up_cell_ovp "
-        "jbd_up_cell_ovp_alarm jbd_up_cell_ovp_alarm_delay jbd_up_cell_ovp_alarm_release "
-        "jbd_up_cell_ovp_delay jbd_up_cell_ovp_release jbd_up_cell_uvp "
-        "jbd_up_cell_uvp_alarm jbd_up_cell_uvp_alarm_delay jbd_up_cell_uvp_alarm_release "
-        "jbd_up_cell_uvp_delay jbd_up_cell_uvp_release jbd_up_charge_ocp "
-        "jbd_up_charge_ocp_2 jbd_up_charge_ocp_2_delay jbd_up_charge_ocp_2_release "
-        "jbd_up_charge_ocp_alarm jbd_up_charge_ocp_alarm_delay "
-        "jbd_up_charge_ocp_alarm_release jbd_up_charge_ocp_count jbd_up_charge_ocp_delay "
-        "jbd_up_charge_ocp_release jbd_up_charge_otp jbd_up_charge_otp_alarm "
-        "jbd_up_charge_otp_alarm_delay jbd_up_charge_otp_alarm_release "
-        "jbd_up_charge_otp_delay jbd_up_charge_otp_release jbd_up_charge_utp "
-        "jbd_up_charge_utp_alarm jbd_up_charge_utp_alarm_delay "
-        "jbd_up_charge_utp_alarm_release jbd_up_charge_utp_delay "
-        "jbd_up_charge_utp_release jbd_up_discharge_ocp jbd_up_discharge_ocp_2 "
-        "jbd_up_discharge_ocp_2_delay jbd_up_discharge_ocp_2_release "
-        "jbd_up_discharge_ocp_alarm jbd_up_discharge_ocp_alarm_delay "
-        "jbd_up_discharge_ocp_alarm_release jbd_up_discharge_ocp_count "
-        "jbd_up_discharge_ocp_delay jbd_up_discharge_ocp_release jbd_up_discharge_otp "
-        "jbd_up_discharge_otp_alarm jbd_up_discharge_otp_alarm_delay "
-        "jbd_up_discharge_otp_alarm_release jbd_up_discharge_otp_delay "
-        "jbd_up_discharge_otp_release jbd_up_discharge_utp jbd_up_discharge_utp_alarm "
-        "jbd_up_discharge_utp_alarm_delay jbd_up_discharge_utp_alarm_release "
-        "jbd_up_discharge_utp_delay jbd_up_discharge_utp_release jbd_up_mosfet_otp "
-        "jbd_up_mosfet_otp_alarm jbd_up_mosfet_otp_alarm_delay "
-        "jbd_up_mosfet_otp_alarm_release jbd_up_mosfet_otp_delay "
-        "jbd_up_mosfet_otp_release jbd_up_pack_ovp jbd_up_pack_ovp_alarm "
-        "jbd_up_pack_ovp_alarm_delay jbd_up_pack_ovp_alarm_release jbd_up_pack_ovp_delay "
-        "jbd_up_pack_ovp_release jbd_up_pack_uvp jbd_up_pack_uvp_alarm "
-        "jbd_up_pack_uvp_alarm_delay jbd_up_pack_uvp_alarm_release jbd_up_pack_uvp_delay "
-        "jbd_up_pack_uvp_release jbd_up_soc_low jbd_up_soc_low_alarm "
-        "jbd_up_soc_low_alarm_delay jbd_up_soc_low_alarm_release jbd_up_soc_low_delay "
-        "jbd_up_soc_low_release jbd_up_temperature_delta jbd_up_temperature_delta_alarm "
-        "jbd_up_temperature_delta_alarm_delay jbd_up_temperature_delta_alarm_release "
-        "jbd_up_temperature_delta_delay jbd_up_temperature_delta_release"
-    ),
 }

@@ -135,8 +135,8 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
             return 0.0
         limit: Limit = getattr(self.decision.limits, _CURRENTS[direction])
         open_ = f"bms_{direction}_fet", RECOVERY
-        closed = min((r.value for r in limit.reasons if r.policy not in open_), default=0.0)
-        return max(closed, limit.value) * self._counts(now)
+        closed = (each.value for each in limit.reasons if each.policy not in open_)
+        return min(closed, default=limit.value) * self._counts(now)
 
     def binding(self, direction: Direction) -> tuple[str, str]:
         """The policy that holds that current where it is, and why."""

@@ -44,6 +44,10 @@ _WORTH = 1.05
 is known of the shares, and no inverter wants to hear of each per cent."""
 _LATELY = 5.0
 """s: limits that were in force within them are what a sink may still obey."""
+_TURNED = (
+    "The current of {} goes the other way than that of the others whenever the load changes: its "
+    "sign is wrong, or it is not wired to them. What is reckoned of its share is wrong as well."
+)
 _LIMIT = {"charge": "ccl", "discharge": "dcl"}
 _LEAST_FAR = (ChargePhase.BULK, ChargePhase.REBULK, ChargePhase.ABSORPTION, ChargePhase.FLOAT)
 
@@ -144,7 +148,7 @@ class ParallelBank:
             cvl=self._voltage("cvl", cvl, now),
             dvl=self._voltage("dvl", dvl, now),
             phase=next((each.value for each in _LEAST_FAR if each in phases), None),
-            trouble=tuple(_missing(members, paths, now)),
+            trouble=(*_missing(members, paths, now), *map(_TURNED.format, self.book.turned)),
         )
 
     # -- shares ----------------------------------------------------------------------------------
@@ -211,11 +215,11 @@ class ParallelBank:
     ) -> BankReason:
         allowed = member.most(direction, now)
         fresh = member.fresh(now)
-        if fresh:
+        policy, why = member.binding(direction)
+        if fresh and policy != UNHEARD:  # before anything is allowed, no current is too much
             limits = [value for _, value in lately]
             self.book.watch(member, direction, allowed, limits, together)
         value, over = self.book.most(member, direction, allowed, share, now, blocked=self._blocked)
-        policy, why = member.binding(direction)
         value = _down(value)
         of = value, allowed, over, fresh, member.heard is None, policy, why
         key = member.name, direction

@@ -112,6 +112,8 @@ class ShareBook:
         self.anchor: SteadyState | None = None
         self._shares: dict[tuple[tuple[str, ...], tuple[str, ...]], Mapping[str, PackShare]] = {}
         """What was worked out, until something is learned."""
+        self._turned: dict[str, int] = {}
+        """How often in a row a pack answered to a load the other way than most."""
         self._over: dict[tuple[str, Direction], tuple[float, float]] = {}
         """The share that was seen of a pack beyond its limit, and when."""
         self._beyond: dict[tuple[str, Direction], float] = {}
@@ -178,6 +180,7 @@ class ShareBook:
                 if before:
                     self.forget_anchor()
                     self._recent[each.name].clear()
+                    self._turned.pop(each.name, None)
                     for direction in DIRECTIONS:
                         self._over.pop((each.name, direction), None)
 
@@ -206,6 +209,7 @@ class ShareBook:
         return max(currents) - min(currents) <= max(_STEADY, _STEADY_SHARE * member.capacity)
 
     def _learn(self, members: Sequence[Member], before: SteadyState, after: SteadyState) -> None:
+        self._look_at_signs(members, before, after)
         step = after.total - before.total
         least = max(_STEP, _STEP_SHARE * sum(each.capacity for each in members))
         if abs(step) < least or after.time - before.time > _DRIFT:
@@ -223,6 +227,33 @@ class ShareBook:
         whole = sum(self._known(each.name).conductance for each in taking)
         for each in taking:
             self._take(each.name, moved[each.name] * whole)
+
+    def _look_at_signs(
+        self, members: Sequence[Member], before: SteadyState, after: SteadyState
+    ) -> None:
+        """All packs of one network answer to a load the same way. One that answers the other way
+        than most, again and again, reads its current with the wrong sign."""
+        if after.time - before.time > _DRIFT:
+            return
+        large = {}
+        for each in members:
+            step = after.currents[each.name] - before.currents[each.name]
+            if abs(step) >= max(_STEP / 2, _STEP_SHARE * each.capacity):
+                large[each.name] = step
+        up = [name for name, step in large.items() if step > 0]
+        down = [name for name in large if name not in up]
+        few, many = sorted((up, down), key=len)
+        if len(many) < 2 or len(few) == len(many):
+            return
+        for name in few:
+            self._turned[name] = self._turned.get(name, 0) + 1
+        for name in many:
+            self._turned.pop(name, None)
+
+    @property
+    def turned(self) -> list[str]:
+        """The packs that read their current with the wrong sign, by all that was seen."""
+        return [name for name, count in self._turned.items() if count >= _READINGS]
 
     def _take(self, name: str, found: float) -> None:
         """One measurement of a conductance."""

@@ -67,6 +67,7 @@ def why_ended(
     around: Around,
     *,
     at_top: bool,
+    blind: str = "",
 ) -> tuple[Ending | None, dict[str, HeldEnd]]:
     """What ends it at this moment, if anything, and what of it holds for a while already. What
     protects comes first. Without a reading nothing that a reading shows goes on or is over."""
@@ -89,7 +90,7 @@ def why_ended(
         apart = 0.0 if now is None else 1000 * now.delta
         text = f"The cells are {apart:.0f} mV apart after a rest at the top."
         return Ending(name="done", text=text), held
-    return _too_long(plan, state), held
+    return _too_long(plan, state, blind), held
 
 
 def _ripe(
@@ -107,10 +108,11 @@ def _ripe(
     return None, held
 
 
-def _too_long(plan: SessionPlan, state: SessionState) -> Ending | None:
+def _too_long(plan: SessionPlan, state: SessionState, blind: str) -> Ending | None:
     n, silent = plan.numbers, state.time - state.seen
     if silent >= n.blind:
-        text = f"Nothing was heard of the pack for {silent / 3600:.1f} h."
+        why = f": {blind}" if blind else ""
+        text = f"Nothing usable was heard of the pack for {silent / 3600:.1f} h{why}."
         return Ending(name="blind", text=text)
     if state.time >= 3600 * n.hours:
         return Ending(name="time", text=f"It may take {n.hours:g} h, and those are over.")

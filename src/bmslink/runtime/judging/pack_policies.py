@@ -188,10 +188,9 @@ def trips_in(decision: Decision, policies: PolicySet) -> int:
 def in_words(decision: Decision, engine: Engine, *, shadow: bool) -> Iterator[str]:
     """The policies that are not content, with the value of now of what has tripped; about balancing
     the permit says enough."""
-    own = {r.policy for permit in (decision.charge, decision.discharge) for r in permit.reasons}
-    balancing = {r.policy for r in decision.balance.reasons} - own
+    policies = engine.plan.policies
     for verdict in decision.verdicts:
-        if verdict.state != "missing" and verdict.policy not in balancing:
+        if verdict.state != "missing" and _restricts(policies, verdict.policy):
             now = value_now(engine, verdict.policy)
             yield "; ".join(
                 [f"{verdict.policy} ({verdict.state}): {verdict.text}", *filter(None, [now])]

@@ -27,7 +27,7 @@ from bmslink.control.sessions.options import SessionOptions
 from bmslink.control.sessions.permit import switched
 from bmslink.control.sessions.report import SessionReport, SetBack, report_of
 from bmslink.control.sessions.state import Around, Phase
-from bmslink.control.sessions.wishes import ChargeWish
+from bmslink.control.sessions.wishes import ChargeWish, resting
 from bmslink.errors import BmsError, GateError
 from bmslink.model import Switch
 from bmslink.places import place_of
@@ -176,7 +176,8 @@ class BalanceSession:
 
     async def _begun_and_followed(self, *, fresh: bool) -> Ending:
         kept = self._now  # nothing is charged while it is being set
-        wish = ChargeWish(cvl=round(kept.last.total, 3), why="its balancer is being set")
+        volts = resting(kept.last, kept.plan.top)
+        wish = ChargeWish(cvl=round(volts, 3), why="its balancer is being set")
         self._host.publish(kept, wish, _SETTING)
         await self._set(again=not fresh)
         return await self._follow()

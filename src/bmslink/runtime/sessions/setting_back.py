@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 from bmslink import config
@@ -34,8 +35,6 @@ TakeTurn = Callable[[str], AbstractAsyncContextManager[Board]]
 
 _WHAT = "a balancing session is set back"
 _SWITCH = Switch.BALANCE.key
-_COUNTED = ("soc", "clock", "cycle", "remaining")
-"""What a board counts by itself is no setting that somebody changed."""
 _WORD = "_bits"
 """A whole word, of which a switch is one bit."""
 
@@ -92,14 +91,26 @@ async def _end_cut_off(board: Board, kept: KeptSession, journal: Journal) -> Non
     about = set(found.stands) or {f"{found.begin.get('switch')}_switch"}
     if found.damage or not about <= ours:
         raise GateError(f"Nothing was sent. {found.sentence}")
-    await config.resume(board, rollback=True, agreed=True, waive=("unchanged",), journal=journal)
+    again = partial(config.resume, board, agreed=True, waive=("unchanged",), journal=journal)
+    try:
+        await again(rollback=True)
+    except GateError as error:
+        if [check.name for check in error.checks if not check.passed] != ["unchanged"]:
+            raise
+        await again(keep=True)  # somebody else set it since: comparing finds what is left of ours
 
 
 async def _values(board: Board) -> Mapping[str, Any]:
+    return (await _values_and_live(board))[0]
+
+
+async def _values_and_live(board: Board) -> tuple[Mapping[str, Any], set[str]]:
+    """All settings, and those that a board counts by itself."""
     try:
-        return (await board.settings()).values()
+        table = await board.settings()
     except SettingError:
-        return {}
+        return {}, set()
+    return table.values(), {row.key for row in table.map.settings if row.live}
 
 
 def _sorted_out(
@@ -165,7 +176,7 @@ async def _compared(
     board: Board, kept: KeptSession, left: Mapping[str, str], writes: int
 ) -> SetBack:
     """Every setting as it is now beside what it was."""
-    values = await _values(board) if kept.table else {}
+    values, counted = await _values_and_live(board) if kept.table else ({}, set())
     rows = [
         Set(key=key, before=old, during=kept.plan.settings.get(key), after=values.get(key),
             restored=_same(values.get(key), old))
@@ -184,7 +195,7 @@ async def _compared(
     others = [
         f"{key} is {values.get(key)}, and was {old}"
         for key, old in kept.table.items()
-        if key not in ours and not key.startswith(_COUNTED) and not _same(values.get(key), old)
+        if key not in ours and key not in counted and not _same(values.get(key), old)
     ]
     wrong = [row for row in rows if not row.restored]
     if any(row.key not in left for row in wrong):
