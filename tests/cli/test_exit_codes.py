@@ -100,6 +100,7 @@ WRONG_USAGE = {
     "unknown name": ("packs", "remove", "van"),
     "bad target to serve": ("serve", "nonsense://x"),
     "no time": ("history", "van", "--since", "soon"),
+    "unknown check": ("doctor", "--explain", "nonsense"),
     "text for a secret": ("service", "install", "--credential", "pin"),
 }  # fmt: skip
 FILES = {

@@ -46,7 +46,7 @@ COMMANDS: dict[str, str] = {
     "report": "Write the commissioning report of a pack or a bank, to print and sign.",
     "life": "Show how a battery is used and worn, and how certain that is.",
     "events": "Show a board's own history and what the service saw.",
-    "doctor": "Find out what is wrong with link, board, battery, settings or computer.",
+    "doctor": "Find out what is wrong with a pack or this computer.",
     "packs": "Name packs, so that `bmslink read van` is enough.",
 }
 """Command name -> its line in the list; `bmslink.cli.<name>:command` is what it does.

@@ -140,7 +140,7 @@ ABOUT = {
     "report": "Write the commissioning report of a pack or a bank, to print and sign.",
     "life": "Show how a battery is used and worn, and how certain that is.",
     "events": "Show a board's own history and what the service saw.",
-    "doctor": "Find out what is wrong with link, board, battery, settings or computer.",
+    "doctor": "Find out what is wrong with a pack or this computer.",
     "packs": "Name packs, so that `bmslink read van` is enough.",
     "settings show": "Show every setting of a pack: value, limits, whether it...",
     "settings get": "Show some settings by name, in their own units.",
