@@ -118,7 +118,7 @@ def test_the_list_of_commands_has_no_command_of_a_later_version(cli):
     listed = [line.split()[0] for line in result.out.partition("Commands:")[2].splitlines() if line]
     first = ["scan", "info", "read", "monitor", "decode", "capture", "log", "simulate", "replay"]
     changing = ["settings", "config", "switch", "control", "balance"]
-    later = ["serve", "service", "history", "plot", "life", "events", "doctor"]
+    later = ["serve", "service", "history", "plot", "report", "life", "events", "doctor"]
     assert listed == [*first, *changing, *later, "packs"]
 
 
