@@ -101,6 +101,8 @@ WRONG_USAGE = {
     "bad target to serve": ("serve", "nonsense://x"),
     "no time": ("history", "van", "--since", "soon"),
     "unknown check": ("doctor", "--explain", "nonsense"),
+    "no source to draw": ("plot",),
+    "no file for the report": ("report", PACK),
     "text for a secret": ("service", "install", "--credential", "pin"),
 }  # fmt: skip
 FILES = {
