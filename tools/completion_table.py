@@ -21,6 +21,7 @@ from bmslink.config.files.presets import PRESETS
 from bmslink.control.presets import USES
 from bmslink.events import KINDS, STATES
 from bmslink.protocols import DRIVERS, VENDORS, load_driver
+from bmslink.reports.doctor.explain import names
 from bmslink.settings.chemistry import CHEMISTRIES
 from bmslink.settings.setting import ASKING
 from bmslink.simulation.wire import FAULTS
@@ -50,6 +51,7 @@ _OF = {
     ("history", "pack"): "pack|bank",
     ("control status", "orphans"): "target",
     ("scan", "port"): "port*",
+    ("doctor", "explain"): "check",
 }
 _BY_NAME = {
     "protocol": "protocol|vendor",
@@ -141,6 +143,7 @@ def tables() -> dict[str, Any]:
         "on_off": "on off",
         "waiver": " ".join(sorted({*WAIVERS, *ASKING})),
         "fault": " ".join(FAULTS),
+        "check": " ".join(names()),
         "preset": " ".join(PRESETS),
         "use": " ".join(USES),
         "policy_preset": " ".join(f"{kind}-{use}" for use in USES for kind in USES[use].cells),

@@ -104,6 +104,9 @@ WRONG_USAGE = {
     "unknown name": ("packs", "remove", "van"),
     "bad target to serve": ("serve", "nonsense://x"),
     "no time": ("history", "van", "--since", "soon"),
+    "unknown check": ("doctor", "--explain", "nonsense"),
+    "no source to draw": ("plot",),
+    "no file for the report": ("report", PACK),
     "text for a secret": ("service", "install", "--credential", "pin"),
 }  # fmt: skip
 FILES = {

@@ -14,7 +14,7 @@ COMMANDS = {
         "--pin-file=file --add="
     ),
     "info": "target @",
-    "doctor": "target --explain= --bundle=file --force @",
+    "doctor": "target --explain=check --bundle=file --force @",
     "read": "target* --watch= --count= @",
     "monitor": "target* @",
     "decode": "file --hex= --protocol=protocol|vendor --frames",
@@ -138,7 +138,7 @@ ABOUT = {
     "service": "Manage the service: status, reload, stop, install, lend, release.",
     "history": "Show what the service stored about a pack.",
     "plot": "Draw readings over time, in the terminal or in a file to zoom in.",
-    "report": "Write the commissioning report of a pack or a bank, to print and sign.",
+    "report": "Write the commissioning report of a pack or bank, to sign.",
     "life": "Show how a battery is used and worn, and how certain that is.",
     "events": "Show a board's own history and what the service saw.",
     "packs": "Name packs, so that `bmslink read van` is enough.",
@@ -205,6 +205,22 @@ VALUES = {
         "silent noise echo corrupt cut glue late chunk duplicate sleepy second_master "
         "foreign ble_drop probe condition command_ignored command_no_effect command_late "
         "reboot reboot_forgets app second_host disobey alternator"
+    ),
+    "check": (
+        "port port-holder adapter network bluetooth-link answer frames echo strangers "
+        "second-master link-quality firmware conditions probes current-zero board-clock "
+        "default-password switches open-change own-history cell-delta resistance capacity "
+        "charge-state temperatures trend rules chemistry trips changed bank policies "
+        "versions configuration private-files ports bluetooth service unfinished journal "
+        "sessions folders computer-clock cell_overvoltage cell_undervoltage "
+        "pack_overvoltage pack_undervoltage charge_overcurrent discharge_overcurrent "
+        "short_circuit charge_overtemperature charge_undertemperature "
+        "discharge_overtemperature discharge_undertemperature mosfet_overtemperature "
+        "board_overtemperature cell_delta temperature_delta soc_low soc_high soh_low "
+        "fully_charged cell_count_mismatch wire_resistance voltage_sense current_sense "
+        "temperature_sense afe charge_mosfet discharge_mosfet precharge eeprom clock "
+        "communication parallel_communication settings_invalid default_password "
+        "software_lock heater other"
     ),
     "preset": "lfp nmc lto na-ion lfp-100 lfp-280 lfp-314",
     "use": "ups solar van boat",

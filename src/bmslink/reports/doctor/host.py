@@ -196,8 +196,8 @@ def _sessions(host: HostFacts) -> None:
 
 
 def _alive(pack: str) -> bool:
-    """Whether some program acts on a pack at this moment."""
-    return is_held(journal_path() / "locks", [f"acting {pack}"])
+    """Whether some program runs the session of a pack at this moment."""
+    return is_held(state_path() / "locks", [f"balance {pack}"])
 
 
 def _folders() -> Iterator[dict[str, Any]]:

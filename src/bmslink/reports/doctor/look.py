@@ -292,4 +292,4 @@ async def _search(facts: PackFacts, tell: Tell) -> None:
         return
     asked = str(facts.target)
     facts.found = tuple(text for hit in result.hits if (text := str(target_of(bare, hit))) != asked)
-    facts.searched = result.why or "; ".join(result.tried)
+    facts.searched = result.why or f"Tried: {'; '.join(result.tried)}."

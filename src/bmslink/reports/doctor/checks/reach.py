@@ -247,7 +247,7 @@ _HEARD = {
 
 def _silent(facts: PackFacts) -> DoctorFinding:
     what, fix = _HEARD.get(facts.heard, _HEARD["silence"])
-    tried = f" Tried: {facts.searched}." if facts.searched else ""
+    tried = f" {facts.searched}" if facts.searched else ""
     return DoctorFinding(
         severity=EventSeverity.ALARM,
         what=f"No pack answers at {facts.target}: {what}.{tried}",
