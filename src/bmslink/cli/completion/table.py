@@ -136,7 +136,7 @@ ABOUT = {
     "life": "Show how a battery is used and worn, and how certain that is.",
     "events": "Show a board's own history and what the service saw.",
     "doctor": "Find out what is wrong with link, board, battery, settings or computer.",
-    "packs": "Name packs, so that `read van` is enough.",
+    "packs": "Name packs, so that `bmslink read van` is enough.",
     "settings show": "Show every setting of a pack: value, limits, whether it...",
     "settings get": "Show some settings by name, in their own units.",
     "settings set": "Write settings: KEY=VALUE, the value in the setting's...",

@@ -22,7 +22,7 @@ from bmslink.reports.pictures.picture import (
 )
 from bmslink.reports.pictures.track import Track
 
-__all__ = ["QUANTITIES", "Limits", "make_picture", "require_quantities"]
+__all__ = ["QUANTITIES", "Limits", "make_picture", "probe_title", "require_quantities"]
 
 Limits = Mapping[str, float]
 """Settings by their canonical names, in V, A and °C: what a board trips at."""
@@ -268,7 +268,7 @@ def _heat_panels(pack: _Drawn, limits: Limits, *, alone: bool) -> Iterator[Panel
     curves = [
         curve
         for name in names
-        if (curve := pack.curve(name, _probe(name.removeprefix("temperature_")))) is not None
+        if (curve := pack.curve(name, probe_title(name.removeprefix("temperature_")))) is not None
     ]
     if curves:
         title = "Temperatures" if alone else f"{pack.name}: temperatures"
@@ -276,7 +276,7 @@ def _heat_panels(pack: _Drawn, limits: Limits, *, alone: bool) -> Iterator[Panel
         yield Panel(title, "°C", 1, curves, lines, least=4.0, pack=pack.name)
 
 
-def _probe(name: str) -> str:
+def probe_title(name: str) -> str:
     """`cell_1` -> At the cells 1 (no cell is meant); `mosfet` -> MOSFET."""
     words = name.replace("_", " ")
     if words.startswith("cell "):

@@ -37,12 +37,15 @@ class Track:
     told: list[Lane] = field(default_factory=list)
     """Lanes of events that somebody else kept: the history of a service."""
     markers: list[Marker] = field(default_factory=list)
+    latest: Reading | None = None
+    """The last reading; `None` where a history gave rows."""
     _cells: int = -1
     _probes: tuple[str, ...] = ()
     _in_order: bool = False
 
     def hear(self, time: float, reading: Reading) -> None:
         """One reading."""
+        self.latest = reading
         self.lanes.hear(time, states_of(reading))
         cells = reading.cell_voltages
         if len(cells) != self._cells or tuple(reading.temperatures) != self._probes:

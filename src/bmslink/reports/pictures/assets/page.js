@@ -141,7 +141,7 @@
   const place = document.getElementById("panels");
   const wide = () => Math.max(280, place.clientWidth);
   const drawPanel = (panel) => {
-    const section = element("section", "", place, "panel");
+    const section = element("section", "", place, panel.curves.length > 1 ? "panel" : "panel single");
     if (panel.view) section.dataset.view = panel.view;
     element("h2", `${panel.title}, ${panel.unit}`, section);
     if (panel.limits.length) element("p", `Limits: ${panel.limits.map((l) => `${l.title} ${shown(l.value, panel.digits)} ${panel.unit}`).join(" · ")}`, section, "limits");
