@@ -334,6 +334,9 @@ class _Proxy:
     def pushes(self) -> list[Answer]:
         return [] if self._deaf() else self.world.node.pushes()
 
+    def remember(self) -> None:
+        self.world.node.remember()
+
     def other_request(self, turn: int) -> bytes:
         return b""
 

@@ -22,7 +22,7 @@ from scripted import ScriptedTransport
 
 pytestmark = pytest.mark.counted
 
-UNDOCUMENTED = {"jk04", "jk-nw", "jbd-up", "daly-d2", "daly-sinowealth"}
+UNDOCUMENTED = {"jk04", "jk-nw", "jbd-up", "daly-sinowealth"}
 
 
 @pytest.mark.parametrize("protocol", DRIVERS)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bmslink.cli.past_view import without_doubles
+from bmslink.cli.past_view import by_our_clock, clock_off, without_doubles
 from bmslink.cli.render import past as render
 from bmslink.cli.render.history import event_text
 from bmslink.events import EventSeverity
@@ -99,13 +99,15 @@ def test_counters_and_a_clock_that_is_wrong() -> None:
     assert [*render.counter_lines(counters)] == ["counters: a 3; the other 2 are 0"]
     assert [*render.counter_lines(counters[:1])] == ["counters: a 3"]
     assert [*render.counter_lines([])] == []
-    dated = (entry("detail_log", 1, 0, time_source="clock"),)
-    for clock, words in (
-        (NOW + timedelta(days=3), "3 d 0 h ahead"),
-        (NOW - timedelta(1), "1 d 0 h behi"),
-    ):
-        told = BoardPast(time=NOW, clock=clock, events=dated)
-        (remark,) = render.clock_remarks(told)
-        assert words in remark
-    for told in (BoardPast(time=NOW, clock=NOW, events=dated), BoardPast(time=NOW, clock=NOW)):
-        assert [*render.clock_remarks(told)] == []
+    three = timedelta(days=3)
+    dated = (entry("detail_log", 1, 0, time_source="clock"), entry("logbook", 1, 0))
+    told = BoardPast(time=NOW, clock=NOW + three, events=dated)
+    assert clock_off(told) == three
+    assert [(e.time, e.time_source) for e in by_our_clock(told)] == [
+        (NOW - three, "reckoned"),
+        (NOW, None),
+    ]
+    assert "3 d 0 h ahead" in render.clock_remark(three)
+    assert "3 d 0 h behind" in render.clock_remark(-three)
+    for right in (BoardPast(time=NOW, clock=NOW, events=dated), BoardPast(events=dated)):
+        assert by_our_clock(right) == [*dated]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from bmslink.cli.output import Session
 from bmslink.events import EventSeverity
 from bmslink.past import BoardEvent, BoardPast
 
-__all__ = ["PastView", "without_doubles"]
+__all__ = ["PastView", "by_our_clock", "clock_off", "without_doubles"]
 
+_CLOCK_OFF = 300.0
+"""s; a board's clock that is so far off is no help."""
 _APART = 120.0
 """s that the two logs of a board may date the same event apart."""
 
@@ -39,7 +41,7 @@ class PastView:
             return
         from bmslink.cli.render import past
 
-        events = [] if told is None else self._wanted(without_doubles(told.events))
+        events = [] if told is None else self._wanted(without_doubles(by_our_clock(told)))
         table = past.event_table(seen, events, self.limit, ascii_only=session.ascii)
         if table is not None:
             session.show(table)
@@ -50,8 +52,9 @@ class PastView:
         session.print(*past.now_lines(self._severe(told.now or ()), known=told.now is not None))
         if not self.lasting:
             session.print(*past.counter_lines(told.counters), *past.missing_lines(told.missing))
-        for sentence in past.clock_remarks(told):
-            session.say(sentence)
+        off = clock_off(told)
+        if off is not None and any(event.time_source == "clock" for event in told.events):
+            session.say(past.clock_remark(off))
 
     def _lines(
         self, seen: Sequence[Mapping[str, Any]], told: BoardPast | None
@@ -99,6 +102,27 @@ def _within(time: datetime | None, first: datetime | None, last: datetime | None
     if time is None:
         return first is None and last is None
     return (first is None or time >= first) and (last is None or time <= last)
+
+
+def by_our_clock(told: BoardPast) -> list[BoardEvent]:
+    """The events, where the board's clock is wrong by as much as it is now: reckoned then."""
+    off = clock_off(told)
+    if off is None:
+        return list(told.events)
+    return [
+        replace(event, time=event.time - off, time_source="reckoned")
+        if event.time_source == "clock" and event.time is not None
+        else event
+        for event in told.events
+    ]
+
+
+def clock_off(told: BoardPast) -> timedelta | None:
+    """How far the board's clock is ahead; `None` where it is right, or not known."""
+    if told.clock is None or told.time is None:
+        return None
+    off = told.clock - told.time
+    return off if abs(off.total_seconds()) > _CLOCK_OFF else None
 
 
 def without_doubles(events: Iterable[BoardEvent]) -> list[BoardEvent]:

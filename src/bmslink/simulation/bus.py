@@ -61,6 +61,11 @@ class Bus:
         """The same, each piece in its time."""
         return [answer for member in self.members for answer in speak(member)]
 
+    def remember(self) -> None:
+        """Each notices what has happened to its pack."""
+        for member in self.members:
+            member.remember()
+
     def other_request(self, turn: int) -> bytes:
         """Another master asks one device after the other."""
         asked = [member for member in self.members if member.other_request(0)]

@@ -80,6 +80,9 @@ class Node(Protocol):
     def pushes(self) -> list[Answer]:
         """The same, each piece in its time."""
 
+    def remember(self) -> None:
+        """Notice what has happened, though nobody asks: what it counts and logs."""
+
     def other_request(self, turn: int) -> bytes:
         """What another master on the line asks in its `turn`; empty where there can be none."""
 
@@ -122,6 +125,10 @@ class Responder(ABC):
         """The same device on one more line, with its own framing; a responder that remembers
         more than its pack does must share that memory here."""
         return type(self)(self.pack, address=self.address, firmware=self.firmware)
+
+    def remember(self) -> None:
+        """Notice what has happened, though nobody asks: what it counts and logs."""
+        return
 
     def restarted(self) -> None:
         """The board has started anew: what it knew of this line is gone."""

@@ -60,6 +60,7 @@ class SimDevice:
             if self._now is not None and now > self._now:
                 for pack in self.packs.values() or [self.pack]:
                     pack.advance(min((now - self._now) * self.speed, MAX_ADVANCE))
+                self.responder.remember()
             self._now = now
 
 

@@ -41,8 +41,11 @@ ACK = JK02Framer().encode(command(0xC8, b"\x01"))
 class Remembering(ScriptedTransport):
     """The board of the recorded logs; `details` are the pieces that come after an A7."""
 
-    def __init__(self, details: Iterable[bytes] = BURST, info: bytes = INFO) -> None:
+    def __init__(
+        self, details: Iterable[bytes] = BURST, info: bytes = INFO, pace: float = 0.05
+    ) -> None:
         super().__init__()
+        self.pace = pace
         self.answers = {
             0x97: [info, ACK],
             0x96: [SETTINGS, ACK, LIVE, LIVE],
@@ -55,7 +58,7 @@ class Remembering(ScriptedTransport):
         for frame in JK02Framer().feed(data):
             self.asked.append(frame.code)
             for number, piece in enumerate(self.answers[frame.code]):
-                self.say(piece, after=0.1 + 0.05 * number)
+                self.say(piece, after=0.1 + self.pace * number)
 
 
 async def past(board: Remembering, *, brief: bool = False) -> BoardPast:
@@ -136,6 +139,13 @@ async def test_a_burst_that_ends_with_a_full_record_ends_by_silence() -> None:
     assert len(told.samples) == 24
     again = await past(Remembering([*BURST[:2], *BURST[:2], *BURST[:2]]))  # a board that repeats
     assert again.samples == told.samples
+
+
+async def test_a_burst_that_never_ends_is_left_after_a_minute() -> None:
+    """Each record begins one entry later, so something is new every time."""
+    moved = [record(6, number.to_bytes(2, "little") + BURST[0][8:-1]) for number in range(90)]
+    told = await past(Remembering([JK02Framer().encode(each) for each in moved], pace=1.0))
+    assert 50 < len(told.samples) < 80
 
 
 async def test_a_board_that_does_not_answer_or_does_not_know_is_not_asked_twice() -> None:

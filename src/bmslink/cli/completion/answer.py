@@ -17,7 +17,7 @@ from contextlib import suppress
 __all__ = ["SHELLS", "answer", "split"]
 
 SHELLS = ("bash", "zsh", "fish")
-_LONGEST = 1.0
+_LONGEST = 2.0
 """s; whatever keeps us, the shell must have its prompt back."""
 _GOES_ON = ("=", ":", "+", "/")
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bmslink.cli.render.clean import clean
 from bmslink.cli.render.fit import Column, Table
 from bmslink.cli.render.history import event_text, when
 from bmslink.cli.render.text import duration
-from bmslink.past import BoardCounter, BoardEvent, BoardPast
+from bmslink.past import BoardCounter, BoardEvent
 
 __all__ = [
-    "clock_remarks",
+    "clock_remark",
     "counter_lines",
     "event_table",
     "missing_lines",
@@ -21,8 +21,6 @@ __all__ = [
     "sample_table",
 ]
 
-_CLOCK_OFF = 300.0
-"""s; a board's clock that is so far off is worth a remark."""
 _MARKS = {"reckoned": ("≈ ", "~ "), "latest": ("≤ ", "<= ")}
 
 
@@ -146,13 +144,11 @@ def missing_lines(missing: Mapping[str, str]) -> Iterator[str]:
         yield clean(f"no {name.replace('_', ' ')}: {reason}")
 
 
-def clock_remarks(told: BoardPast) -> Iterator[str]:
+def clock_remark(off: timedelta) -> str:
     """That the clock which dates a log is wrong."""
-    dated = [event for event in (*told.events, *told.samples) if event.time_source == "clock"]
-    if told.clock is None or told.time is None or not dated:
-        return
-    off = (told.clock - told.time).total_seconds()
-    if abs(off) > _CLOCK_OFF:
-        way = "ahead" if off > 0 else "behind"
-        log = _log(dated[0])
-        yield f"The board's clock is {duration(abs(off))} {way}, and so are the times of its {log}."
+    seconds = off.total_seconds()
+    way = "ahead" if seconds > 0 else "behind"
+    return (
+        f"The board's clock is {duration(abs(seconds))} {way}; the times of its detail log are "
+        "corrected by that here."
+    )

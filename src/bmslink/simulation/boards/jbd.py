@@ -130,7 +130,7 @@ class JBDResponder(Responder):
         self._framer = JBDFramer()
 
     def receive(self, data: bytes) -> list[Answer]:
-        self._count_trips()
+        self.remember()
         frames = self._framer.feed(data)
         if not frames and self._framer.pending > len(data):
             # a torn request waits in front; a board forgets it, as soon as the next one makes sense
@@ -153,7 +153,7 @@ class JBDResponder(Responder):
         answer = JBDFrame(mark=frame.code, code=status, data=data, address=self.address)
         return Answer(_READ_DELAY if reading else _WRITE_DELAY, self._framer.encode(answer))
 
-    def _count_trips(self) -> None:
+    def remember(self) -> None:
         now = frozenset(self.pack.protections())
         for condition in now - self._board.tripped:
             if condition in self._board.counts:

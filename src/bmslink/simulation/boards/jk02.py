@@ -185,12 +185,11 @@ class JK02Responder(JKStreamResponder):
         return twin
 
     def receive(self, data: bytes) -> list[Answer]:
-        self._log.look(self.pack, self._clock)
+        self.remember()
         return super().receive(data)
 
-    def stream(self) -> bytes:
+    def remember(self) -> None:
         self._log.look(self.pack, self._clock)
-        return super().stream()
 
     @property
     def _clock(self) -> int:

@@ -8,7 +8,7 @@ answered by `51`, and no board ever refuses, it is silent. Facts and their evide
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from bmslink.errors import LinkTimeout
@@ -50,6 +50,10 @@ class DalyRegisters(Driver[RTUFrame]):
     )
 
     modules: ClassVar[tuple[Gatt, ...]] = DALY_MODULES
+    past_missing: ClassVar[Mapping[str, str]] = {
+        "events": "one source describes a journal (3001 of daly-p81) for one firmware, and "
+        "no recording shows it"
+    }
 
     codec: DalyRegisterCodec
 

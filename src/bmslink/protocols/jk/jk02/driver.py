@@ -7,6 +7,7 @@ for both; 05 and 06 are its logs. Framing: `framing`. Facts and their evidence:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -363,8 +364,9 @@ class JK02(JKStream):
         """The entries of the detail log, and what is lost of it."""
         entries: dict[int, Mapping[str, Any]] = {}
         await self.link.send(command(READ_DETAILS))
-        wait = STREAM_TIMEOUT
-        while len(entries) < _MOST_DETAILS:
+        wait, loop = STREAM_TIMEOUT, asyncio.get_running_loop()
+        begun = loop.time()
+        while loop.time() - begun < _LONGEST_DETAILS:
             try:
                 frame = await self._next(DETAILS, wait)
             except LinkTimeout:
@@ -384,6 +386,7 @@ class JK02(JKStream):
 
 
 _NOT_NOW = "it takes up to half a minute, for which there is no time now"
-_MOST_DETAILS = 1 << 16
+_LONGEST_DETAILS = 60.0
+"""s; the vendor's app waits for up to 25."""
 _DETAILS_PAUSE = 2.0
 """s; between two records of the detail log come live records, every half second."""
