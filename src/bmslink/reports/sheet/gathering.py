@@ -177,9 +177,7 @@ def _approval(key: str) -> SheetApproval | None:
         ]
     except BmsError:
         policies = []
-    return SheetApproval(
-        path=approved.path, by=approved.by, time=approved.time, policies=policies
-    )
+    return SheetApproval(path=approved.path, by=approved.by, time=approved.time, policies=policies)
 
 
 def sheets_of_file(

@@ -22,9 +22,7 @@ __all__ = ["require_jinja2", "sheet_html"]
 def require_jinja2() -> None:
     """Raises `TargetError` where jinja2 is missing."""
     if find_spec("jinja2") is None:
-        raise TargetError(
-            "A report needs jinja2: install it with `pip install 'bmslink[report]'`."
-        )
+        raise TargetError("A report needs jinja2: install it with `pip install 'bmslink[report]'`.")
 
 
 def sheet_html(sheet: Sheet) -> str:
@@ -37,8 +35,10 @@ def sheet_html(sheet: Sheet) -> str:
                               lstrip_blocks=True)  # fmt: skip
     template = environment.from_string(_asset("sheet.html"))
     parts = [(pack.title, [*pack_sections(pack)]) for pack in sheet.packs]
-    drawn = "style-src 'unsafe-inline'" if any(p.picture for p in sheet.packs) else (
-        f"style-src {integrity(style)}"
+    drawn = (
+        "style-src 'unsafe-inline'"
+        if any(p.picture for p in sheet.packs)
+        else (f"style-src {integrity(style)}")
     )  # a picture brings its own style
     return template.render(
         sheet=sheet,
