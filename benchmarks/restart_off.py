@@ -79,8 +79,7 @@ class Watched:
     @property
     def charging(self) -> bool:
         """Whether charging is switched on."""
-        found: bool = self.device.pack.truth().charge_switch
-        return found
+        return bool(self.device.pack.truth().charge_switch)
 
     def violate(self) -> None:
         """From now on one cell is too high."""

@@ -39,6 +39,7 @@ ORDER = (
     "transports",
     "protocols",
     "named_banks",
+    "config_place",
     "packs",
     "switched_off",
     "target",
@@ -52,6 +53,8 @@ ORDER = (
     "polling",
     "decoding",
     "decoder",
+    "app_values",
+    "contribution",
     "simulation",
     "testing",
     "pytest_plugin",
@@ -106,7 +109,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "pytest": ("pytest_plugin",),
     "starlette": ("runtime.api",),
     "uvicorn": ("runtime.api.server",),
-    "platformdirs": ("storage.state", "packs", "registry", "storage.journal"),
+    "platformdirs": ("storage.state", "config_place", "registry", "storage.journal"),
     "tomlkit": ("packs", "control.upgrade"),
 }
 

@@ -97,6 +97,24 @@ async def test_a_line_is_not_lent_in_the_middle_of_an_off(monkeypatch: pytest.Mo
         await asyncio.gather(lending, return_exceptions=True)
 
 
+async def test_nor_in_an_off_that_begins_as_another_ends() -> None:
+    async with served(JBD) as service:
+        (pack,) = service.packs.values()
+        await until(lambda: pack.turns.open.is_set())
+
+        async def lend() -> None:
+            async with pack.turns.give("lent", "It is lent.", 5.0):
+                pass
+
+        async with pack.turns.off():
+            lending = asyncio.create_task(lend())
+            await asyncio.sleep(0.1)
+        async with pack.turns.off():
+            await asyncio.sleep(0.1)
+            assert not lending.done()
+        await lending
+
+
 async def test_bytes_go_both_ways_and_nothing_else_does() -> None:
     async with lent(20) as (pack, guest, task):
         tap = pack.board.tap

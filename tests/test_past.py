@@ -20,6 +20,8 @@ from bmslink.service_values import in_form, of_form
 from bmslink.testing import SimulatedPack
 from scripted import ScriptedTransport
 
+pytestmark = pytest.mark.counted
+
 UNDOCUMENTED = {"jk04", "jk-nw", "jbd-up", "daly-d2", "daly-sinowealth"}
 
 

@@ -41,7 +41,7 @@ from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.transport import SimTransport, make_device
 from mortal_loop import Died, MortalLoop
 
-__all__ = ["DIALECTS", "Outcome", "every", "points", "run"]
+__all__ = ["DIALECTS", "Outcome", "SessionBench", "every", "own_folder", "points", "run"]
 
 DIALECTS = ("jk-modbus", "jk02", "daly-a5", "jbd", "daly-d2", "daly-p81")
 _Ts = TypeVarTuple("_Ts")
@@ -94,7 +94,7 @@ class _HurriedPack(Pack):
             self._step(seconds / count)
 
 
-class _Bench:
+class SessionBench:
     """A pack, and the folder of the programs that balance it."""
 
     def __init__(self, protocol: str, folder: Path) -> None:
@@ -109,6 +109,7 @@ class _Bench:
         self.before = self.state()
         self.now = 0.0
         """When the last life ended."""
+        self._deaths = 0
         self._use(folder / "1")
 
     def line(self) -> _Line:
@@ -122,10 +123,11 @@ class _Bench:
 
     def bury(self, name: str) -> None:
         """What is on the disk at a death is what the next life finds."""
-        shutil.copytree(self.folder / "1", self.folder / name)
+        shutil.copytree(self._used, self.folder / name)
         self._use(self.folder / name)
 
     def _use(self, folder: Path) -> None:
+        self._used = folder
         os.environ["BMSLINK_STATE"] = str(folder / "state")
         os.environ["BMSLINK_JOURNAL"] = str(folder / "journal")
 
@@ -146,45 +148,45 @@ class _Bench:
             finally:
                 await host.close()
 
-    def first(self, dies_at: float) -> tuple[bool, int]:
-        """The life that is killed: whether it was, and how many callbacks it had."""
-        loop, line = MortalLoop(), self.line()
+    def live(self, *, restore: bool, dies_at: float = math.inf) -> tuple[bool, int]:
+        """A program, and perhaps its death: whether it died, and how many callbacks it had. Raises
+        what the session raises."""
+        loop, line = MortalLoop(self.now + 60.0), self.line()
         loop.dies_at = dies_at
         asyncio.set_event_loop(loop)
         try:
-            loop.run(self.life(line, restore=False))
+            loop.run(self.life(line, restore=restore))
             return False, loop.callbacks
         except Died:
-            line.cut, self.now = True, loop.now
-            self.bury("2")
+            line.cut = True
+            self._deaths += 1
+            self.bury(f"after {self._deaths}")
             loop.bury(asyncio.sleep(0))
             return True, loop.callbacks
         finally:
+            self.now = loop.now
             asyncio.set_event_loop(None)
             loop.close()
 
-    def second(self, *, restore: bool) -> bool:
+    def next_life(self, *, restore: bool) -> bool:
         """The next program, if there is anything for it to do; whether there was."""
         if next(SessionStore().all(), None) is None:
             return False
-        loop = MortalLoop(self.now + 60.0)
-        try:
-            return loop.run(self.life(self.line(), restore=restore))
-        finally:
-            loop.close()
+        self.live(restore=restore)
+        return True
 
 
 def run(protocol: str, dies_at: float = math.inf) -> Outcome:
     """A session, killed at a callback, and what the next program makes of it."""
-    with _own_folder() as folder:
-        bench = _Bench(protocol, folder)
-        died, callbacks = bench.first(dies_at)
-        kept = bench.second(restore=callbacks % 2 == 0)
+    with own_folder() as folder:
+        bench = SessionBench(protocol, folder)
+        died, callbacks = bench.live(restore=False, dies_at=dies_at)
+        kept = bench.next_life(restore=callbacks % 2 == 0)
         return Outcome(died, kept, _broken(bench), callbacks)
 
 
 @contextmanager
-def _own_folder() -> Iterator[Path]:
+def own_folder() -> Iterator[Path]:
     """A folder for the programs."""
     before = {name: os.environ.get(name) for name in ("BMSLINK_STATE", "BMSLINK_JOURNAL")}
     with tempfile.TemporaryDirectory(prefix="crash-session-") as name:
@@ -216,8 +218,8 @@ def every(protocol: str, wanted: Callable[[int], bool]) -> Iterator[tuple[int, O
     """A session, killed at each callback that is `wanted`, and what the next program makes of it;
     the session itself lives only once."""
     found: list[tuple[int, Outcome]] = []
-    with _own_folder() as folder:
-        bench = _Bench(protocol, folder)
+    with own_folder() as folder:
+        bench = SessionBench(protocol, folder)
 
         def show(point: int, now: float) -> None:
             if wanted(point):
@@ -234,7 +236,7 @@ def every(protocol: str, wanted: Callable[[int], bool]) -> Iterator[tuple[int, O
         yield from found
 
 
-def _forked(bench: _Bench, point: int) -> Outcome:
+def _forked(bench: SessionBench, point: int) -> Outcome:
     """What comes of a death at this moment, found out by a copy of this process."""
     reads, writes = os.pipe()
     with warnings.catch_warnings():  # idle threads of the loop do not matter to the child
@@ -254,13 +256,14 @@ def _forked(bench: _Bench, point: int) -> Outcome:
     return Outcome(True, bool(kept), [*broken], point)
 
 
-def _next_life(bench: _Bench, point: int, writes: int) -> None:
+def _next_life(bench: SessionBench, point: int, writes: int) -> None:
     bench.bury(f"at {point}")
-    kept = bench.second(restore=point % 2 == 0)
+    kept = bench.next_life(restore=point % 2 == 0)
     os.write(writes, json.dumps([kept, _broken(bench)]).encode())
+    shutil.rmtree(bench.folder / f"at {point}")
 
 
-def _broken(bench: _Bench) -> list[str]:
+def _broken(bench: SessionBench) -> list[str]:
     (was, switch), (now, switched) = bench.before, bench.state()
     found = [f"{key} is {now[key]}, was {was[key]}" for key in was if now[key] != was[key]]
     if switched is not switch:

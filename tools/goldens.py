@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import evidence_page
+from bmslink.app_values import agreeing
 from bmslink.decoding import FrameEvent, Skip, explain_pieces, jsonable
 from bmslink.errors import FrameError
 from bmslink.link.capture import CaptureHeader, Piece, open_capture
@@ -176,10 +177,16 @@ def golden(path: Path) -> dict[str, Any]:
 def verified_by(found: Decoded, tallies: Mapping[str, Tally]) -> str:
     """Who else agrees with the golden, each by name."""
     published = bool(found.header.published) or any("published" in p.extra for p in found.pieces)
+    published = published or any(shown_agrees(found).values())
     names = ["source"] if published else []
     names += [program for program, tally in tallies.items() if tally.agreeing]
     names += ["expectation"] if expected(found.header) else []
     return ", ".join(names) or "none"
+
+
+def shown_agrees(found: Decoded) -> dict[str, bool]:
+    """Whether our readings say what somebody read off the vendor's app, by key."""
+    return agreeing(found.readings, found.header.extra.get("shown", {}))
 
 
 def expected(header: CaptureHeader) -> dict[str, Any]:

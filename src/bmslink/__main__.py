@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -17,6 +18,12 @@ def main() -> None:
             return
         except OSError:
             pass  # a closed pipe, a full disk: the long way knows what to say
+    shell = os.environ.get("_BMSLINK_COMPLETE", "")
+    if shell in ("bash", "zsh", "fish"):  # at every press of TAB: typer alone takes too long
+        from bmslink.cli.completion.answer import answer
+
+        answer(shell)
+        return
     try:
         from bmslink.cli.app import main as run
 

@@ -69,6 +69,7 @@ class Board(Connection):
 
     joins: JoinGate | None = None
     """Whether its switches may close beside the other packs of its bank; `None`: nobody says."""
+    bank = ""  # of packs in parallel, as what acts on the board has looked it up
 
     _breaks = -1
     """Those of the link when it was last asked who answers."""

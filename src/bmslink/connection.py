@@ -28,6 +28,7 @@ from bmslink.link.transport import Endpoint, Pin, Transport, make_transport
 from bmslink.link.turns import Turns
 from bmslink.model import Identity
 from bmslink.packs import NamedPack
+from bmslink.places import look_up_soon
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Driver
 from bmslink.protocols.common.settings_map import SettingsMap
@@ -227,6 +228,7 @@ class Connection:
         self.known = None
         self.openings += 1
         self._map, self._no_map = None, ""  # another board may answer now
+        look_up_soon(self.target)
         _log.info("%s is being opened.", self.target)
         try:
             await self.link.open()

@@ -60,7 +60,9 @@ class JoinGate(Protocol):
         """A switch of this pack closes now: the others wait."""
 
 
-_Ohms = Annotated[float, msgspec.Meta(gt=0, le=10)]
+_Ohms = Annotated[float, msgspec.Meta(gt=0)]
+_HIGHEST = 10.0
+"""Ω."""
 _LEAST, _MOST = 2, 64
 """Packs of one bank."""
 
@@ -87,7 +89,20 @@ class Banks(msgspec.Struct, frozen=True):
 
 def load_banks(document: Document) -> Banks:
     """The banks of a file, each checked by itself. Raises `TargetError`."""
-    found = document.convert(Banks, {_SECTION: document.content.get(_SECTION, {})})
+    content = document.content.get(_SECTION, {})
+    tables = content.values() if isinstance(content, dict) else [None]
+    if not all(isinstance(each, dict) for each in tables):
+        raise document.wrong(
+            (_SECTION,), f"each bank is a table with its own name: [{_SECTION}.house], for instance"
+        )
+    for name, table in content.items():
+        if "packs" not in table:
+            raise document.wrong(
+                (_SECTION, name),
+                f"[{_SECTION}.{name}] 'packs' is missing: write the names of all packs that are "
+                'wired together, as in packs = ["left", "right"]',
+            )
+    found = document.convert(Banks, {_SECTION: content})
     taken: dict[str, str] = {}
     for name, bank in found.banks.items():
         if not _NAME.fullmatch(name):
@@ -115,16 +130,27 @@ def _require_packs(document: Document, name: str, bank: BankOptions, taken: dict
             raise document.wrong((_SECTION, name, field), f"[{_SECTION}.{name}] {field}: {why}")
 
     count = len(bank.packs)
-    require(_LEAST <= count <= _MOST, "packs", f"a bank has {_LEAST} to {_MOST} packs, not {count}")
+    require(
+        _LEAST <= count <= _MOST,
+        "packs",
+        f"a bank has {_LEAST} to {_MOST} packs, not {count}: name all that are wired together",
+    )
     for pack in bank.packs:
         other = taken.get(pack)
         require(other != name, "packs", f"{pack!r} is named twice")
         require(
             other is None,
             "packs",
-            f"{pack!r} is in the bank {other!r} already, and a pack is in one bank",
+            f"{pack!r} is in the bank {other!r} already, and a pack is in one bank: take it out of "
+            "the other",
         )
         taken[pack] = name
+    for pack, ohms in bank.resistance.items():
+        require(
+            ohms <= _HIGHEST,
+            "resistance",
+            f"{pack} cannot have {ohms:g} Ω; 12 mΩ, for instance, are 0.012",
+        )
     for field in ("resistance", "apart"):
         for pack in getattr(bank, field):
             require(
@@ -136,8 +162,14 @@ def _require_packs(document: Document, name: str, bank: BankOptions, taken: dict
 
 
 def require_known(document: Document, banks: Banks, packs: Sequence[str]) -> None:
-    """`TargetError` for a bank with a pack that there is not."""
+    """`TargetError` for a bank with a pack that there is not, or with the name of one."""
     for name, bank in banks.banks.items():
+        if name in packs:
+            raise document.wrong(
+                (_SECTION, name),
+                f"[{_SECTION}.{name}] a pack has that name, and history and events are asked for "
+                "by it: name the bank otherwise",
+            )
         for pack in bank.packs:
             if pack not in packs:
                 raise document.wrong(

@@ -31,6 +31,7 @@ from typing import Annotated, Any
 import msgspec
 
 from bmslink.arguments import did_you_mean
+from bmslink.config_place import config_files, config_path
 from bmslink.errors import TargetError
 from bmslink.link.transport import SCHEMES, Endpoint, Pin, parse_target
 from bmslink.named_banks import Banks, in_parallel, load_banks
@@ -53,10 +54,10 @@ __all__ = [
     "parse_packs",
     "remember_chemistry",
     "remove",
+    "require_free",
 ]
 
 _NAME = re.compile(r"[^\W_][\w-]{0,63}")
-SYSTEM_FILE = Path("/etc/bmslink/bmslink.toml")  # of a system service, known to who may read it
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,22 +114,6 @@ class _PacksFile(msgspec.Struct, forbid_unknown_fields=True):
     history: dict[str, Any] = {}
     alerts: dict[str, Any] = {}
     banks: dict[str, Any] = {}
-
-
-def config_path() -> Path:
-    """Where the named packs are kept, whether the file exists or not."""
-    given = os.environ.get("BMSLINK_CONFIG")
-    if given:
-        return Path(given).expanduser()
-    from platformdirs import user_config_path  # only who uses names needs it
-
-    return user_config_path("bmslink", appauthor=False) / "bmslink.toml"
-
-
-def config_files() -> list[Path]:
-    """Where names are looked for, the first one first: the user's own file, then the system's."""
-    alone = os.environ.get("BMSLINK_CONFIG") or not os.access(SYSTEM_FILE, os.R_OK)
-    return [config_path()] if alone else [config_path(), SYSTEM_FILE]
 
 
 def load_packs(path: Path | None = None) -> dict[str, NamedPack]:
@@ -217,6 +202,15 @@ def add(name: str, target: str, *, force: bool = False, path: Path | None = None
         return {**packs, name: NamedPack(name, target)}
 
     return _edit(path or config_path(), change)
+
+
+def require_free(name: str) -> None:
+    """`TargetError` for a name that a pack has already, or that none can have."""
+    check_name(name)
+    path = config_path()
+    old = _find(parse_packs(read_text(path, "bmslink.toml"), path), name)
+    if old is not None:
+        raise TargetError(f"{old.name} exists already ({old.target}): choose another name.")
 
 
 def remember_chemistry(name: str, kind: str, *, path: Path | None = None) -> Path:

@@ -7,10 +7,12 @@ first, and the first kind that two places both have decides whether they are the
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import re
 import socket
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +22,16 @@ from bmslink.errors import TargetError
 from bmslink.link.gatt import SeenDevice
 from bmslink.link.transport import Endpoint, parse_target, split_host
 
-__all__ = ["Located", "Place", "is_loopback", "named_place", "place_of", "recorded_place", "where"]
+__all__ = [
+    "Located",
+    "Place",
+    "is_loopback",
+    "look_up_soon",
+    "named_place",
+    "place_of",
+    "recorded_place",
+    "where",
+]
 
 _KINDS = ("usb", "socket", "radio", "name", "net", "path", "other")
 """The surest first: the adapter's serial number, where it is plugged in, a Bluetooth address, …"""
@@ -28,6 +39,14 @@ _RADIO = re.compile(
     r"(?:[0-9A-F]{2}[:-]?){5}[0-9A-F]{2}|[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12}"
 )
 _HERE = "this computer"
+_NET = ("tcp", "rfc2217", "modbus-tcp")
+_LOOK_UP = 1.0
+"""How long who may wait waits for the addresses of a name, s."""
+_looking_up = threading.Lock()
+_under_way: dict[str, threading.Event] = {}
+"""The names that are being looked up, each with its end."""
+_found: dict[str, tuple[str, ...]] = {}
+"""Their addresses, as they were found last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +113,8 @@ def is_loopback(host: str) -> bool:
 def where(target: Endpoint | Located, *, ask: bool = True) -> Place:
     """The place of a target; of a device that is open, also what was learnt by opening it.
 
-    `ask`: names of servers are looked up.
+    `ask`: names of servers are looked up, for 1 s at most; in an event loop nothing waits for that,
+    and what was found last counts (`look_up_soon`).
     """
     seen: SeenDevice | None = None
     if isinstance(target, Endpoint):
@@ -104,7 +124,7 @@ def where(target: Endpoint | Located, *, ask: bool = True) -> Place:
     marks: dict[str, tuple[str, ...]]
     if endpoint.scheme == "serial":
         marks = _serial(endpoint.place)
-    elif endpoint.scheme in ("tcp", "rfc2217", "modbus-tcp"):
+    elif endpoint.scheme in _NET:
         marks = {"net": _hosts(endpoint.place, ask=ask)}
     elif endpoint.scheme == "ble":
         marks = _radio(endpoint.place, seen)
@@ -173,15 +193,70 @@ def _usb(path: str) -> dict[str, tuple[str, ...]]:
 def _hosts(place: str, *, ask: bool) -> tuple[str, ...]:
     """The names of a server's port: as it was written, and its addresses."""
     host, port = split_host(place)
-    flags = socket.AI_NUMERICHOST if not ask and host.lower() != "localhost" else 0
+    found = _addresses(host.partition("%")[0].lower(), ask=ask)
+    return tuple(dict.fromkeys(f"{name}:{port}" for name in (host.lower(), *found)))
+
+
+def look_up_soon(target: Endpoint) -> None:
+    """Look up the name of its server in a thread, where it has one, for who asks `where` later."""
+    if target.scheme in _NET and not _known_at_once(host := _host_of(target)):
+        _begin_look_up(host)
+
+
+def _host_of(target: Endpoint) -> str:
+    return split_host(target.place)[0].partition("%")[0].lower()
+
+
+def _known_at_once(host: str) -> bool:
+    """Whether no other computer is asked for it."""
+    return host == "localhost" or bool(_resolved(host, socket.AI_NUMERICHOST))
+
+
+def _addresses(host: str, *, ask: bool) -> tuple[str, ...]:
+    """Of a server, as far as that is known without waiting long: a resolver may hang."""
+    if _known_at_once(host):
+        return _resolved(host)
+    if not ask:
+        return ()
+    done = _begin_look_up(host)
+    if not _in_loop():
+        done.wait(_LOOK_UP)
+    return _found.get(host, ())
+
+
+def _begin_look_up(host: str) -> threading.Event:
+    """Set once it is over, whatever came of it; one at a time for each name."""
+    with _looking_up:
+        if (done := _under_way.get(host)) is not None:
+            return done
+        done = _under_way[host] = threading.Event()
+
+    def look_up() -> None:
+        found = _resolved(host)
+        with _looking_up:
+            if found:
+                _found[host] = found
+            del _under_way[host]
+        done.set()
+
+    threading.Thread(target=look_up, daemon=True).start()
+    return done
+
+
+def _resolved(host: str, flags: int = 0) -> tuple[str, ...]:
     try:
-        found = socket.getaddrinfo(
-            host.partition("%")[0], port, type=socket.SOCK_STREAM, flags=flags
-        )
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=flags)
     except (OSError, UnicodeError):
-        found = []
-    names = (host.lower(), *(_plain(str(about[0])) for *_, about in found))
-    return tuple(dict.fromkeys(f"{name}:{port}" for name in names))
+        return ()
+    return tuple(_plain(str(about[0])) for *_, about in found)
+
+
+def _in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _plain(address: str) -> str:

@@ -98,8 +98,12 @@ def test_what_flows_already_comes_on_top() -> None:
     assert may_join(own, others, "charge", {}, 100.0).free
     found = may_join(own, loaded, "charge", {}, 100.0)
     assert "b may take 100 A of discharge current, not 107 A" in found.text
-    charged = [member(each.name, 100.0, 90.0) for each in others]  # the charger may stop
-    assert may_join(own, charged, "charge", {}, 100.0).free
+    # what flows the other way helps nobody: the charger may stop
+    lower, _ = pair(-1.7, ccl=400.0)
+    charged = [member(each.name, 100.0, 90.0, dcl=60.0) for each in others]
+    assert "b may take 60 A of discharge current, not 71 A" in may_join(
+        lower, charged, "charge", {}, 100.0
+    ).text  # fmt: skip
 
 
 def test_a_pack_that_conducts_one_way_only_has_not_the_voltage_of_the_bus() -> None:
@@ -110,6 +114,8 @@ def test_a_pack_that_conducts_one_way_only_has_not_the_voltage_of_the_bus() -> N
     found = may_join(own, [bus, apart], "discharge", {}, 100.0)
     assert found.code is JoinCode.CURRENT
     assert "a has 0.90 V above" in found.text
+    between, _ = pair(0.3)
+    assert may_join(between, [bus, apart], "charge", {}, 100.0).free  # nothing gives at 55 V
     # and what may give is reckoned with at its highest
     above = member("c", 100.0, voltage=54.5)
     assert may_join(own, [bus, above], "charge", {}, 100.0).code is JoinCode.CURRENT

@@ -298,6 +298,26 @@ def test_a_pack_that_takes_nothing_now_counts_for_half_its_share_at_least() -> N
     assert (full.ccl.why.pack, full.ccl.why.value) == ("a", 60.0)
 
 
+def test_a_current_with_the_wrong_sign_is_told_and_nothing_is_learned_of_it() -> None:
+    bench = Bench(THREE)
+    true = {"a": 0.5, "b": 0.3, "c": -0.2}
+    for total in (0.0, -150.0, 0.0):
+        found = bench(5, **{n: {"current": share * total} for n, share in true.items()})
+    assert found.trouble == ()  # once or twice may be anything
+    for total in (-150.0, 0.0):
+        found = bench(5, **{n: {"current": share * total} for n, share in true.items()})
+    assert len(found.trouble) == 1
+    assert "The current of c goes the other way" in found.trouble[0]
+    assert found.members[2].shares["charge"].source == "capacity"
+    true["c"] = 0.2
+    found = bench(5, **{n: {"current": share * -150.0} for n, share in true.items()})
+    assert found.trouble == ()
+    two = Bench(TWO)  # nobody knows which of both
+    for total in (0.0, -150.0, 0.0, -150.0, 0.0):
+        found = two(5, a={"current": total}, b={"current": -total / 2})
+    assert found.trouble == ()
+
+
 def test_two_steady_states_long_after_each_other_say_nothing_of_shares() -> None:
     bench = Bench(TWO)
     bench(5)
@@ -320,6 +340,20 @@ def test_a_pack_that_is_read_once_a_minute_is_no_pack_that_is_gone() -> None:
     rare = member("b", bench.now)
     found = bench(110, b={"decision": rare.decision, "heard": rare.heard})
     assert (value(found.ccl), found.trouble) == (before, ())
+
+
+def test_a_current_before_anything_was_decided_is_no_share() -> None:
+    """At a start packs exchange some ampere, and their policies let nothing flow yet."""
+    bench = Bench(TWO)
+    none = Limit(0.0, (Reason("no_data", 0.0, "not enough was heard"),))
+    unheard = msgspec.structs.replace(decided(bench.now, 0, 0).limits, ccl=none, dcl=none)
+    decision = msgspec.structs.replace(decided(bench.now, 0, 0), limits=unheard)
+    bench(5, a={"current": 9.0, "decision": decision}, b={"current": -8.0})
+    for each in bench.packs:
+        each.pop("decision", None)
+    found = bench().ccl
+    assert found is not None
+    assert (found.why.code, found.value > 60) == (BankCode.SHARE, True)
 
 
 def test_one_wild_value_is_no_share() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
@@ -24,6 +25,11 @@ async def test_a_full_cell_stops_charging_and_gives_it_back(protocol: str) -> No
         bench.pack.set_cell_voltage(2, 3.45)
         await asyncio.sleep(120)
         assert not bench.on("charge"), "below the trip, and not yet at the release"
+        assert re.fullmatch(
+            r"Held by cell_overvoltage \(tripped at highest cell \(cell 2\) 3\.58\d V, at or above "
+            r"3\.550 V for \d\.\d s\); now 3\.45\d V; it lets go at or below 3\.400 V for 60 s",
+            bench.switch("charge")["given_back"],
+        )
         bench.pack.set_cell_voltage(2, None)
         took = await bench.until(lambda: bench.on("charge"), 120)
         assert took >= 59, "the release has its delay"

@@ -85,6 +85,7 @@ def test_what_the_source_published_and_the_notes_expect(path: Path) -> None:
     found = goldens.decode(path, corrected=True)
     wanted = found.header.published | goldens.expected(found.header)
     assert goldens.disagreements(found, wanted) == []
+    assert all(goldens.shown_agrees(found).values()), found.header.extra["shown"]
     for piece in found.pieces:
         if "published" in piece.extra:
             alone = goldens.Decoded(found.header, [piece])

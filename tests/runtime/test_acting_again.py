@@ -15,6 +15,7 @@ from bmslink.board import Board
 from bmslink.control.backtest.playback import make_engine
 from bmslink.control.decide.policy import Mode
 from bmslink.control.files import parse_policies
+from bmslink.runtime.judging.pack_policies import in_words
 from bmslink.testing import SimulatedPack
 from cli_support import Cli
 
@@ -121,3 +122,15 @@ async def test_a_reading_counts_once_over_a_change_of_engines() -> None:
         assert not decision.stale
         (state,) = (state for rule, state in after.rules if rule.name == "cell_overvoltage")
         assert state.count == count
+
+
+async def test_that_cells_are_not_balanced_is_no_line_of_the_status() -> None:
+    """Not before anything is permitted, either."""
+    pack = SimulatedPack("daly-a5", cells=4)
+    policies = parse_policies(policy_text("daly-a5"), Path("p.toml"))
+    engine = make_engine(policies, None, poll=1.0, sink=False)
+    async with bmslink.connect(pack.target).board as board:
+        for second in range(2):
+            decision = engine.step(await board.read(), float(second))
+    assert {v.policy for v in decision.verdicts if v.state == "tripped"} >= {"balance_delta"}
+    assert not [text for text in in_words(decision, engine, shadow=False) if "balance" in text]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -299,6 +300,10 @@ async def test_a_switch_by_hand_goes_through_the_run_that_has_the_pack() -> None
     with pytest.raises(GateError, match=r"held off by cell_overvoltage .*control override"):
         await switch_by_run(target, Command(Switch.CHARGE, on=True), "anna")
     assert not pack.truth().charge_switch
+    pack.set_cell_voltage(2, 3.45)
+    await asyncio.sleep(2)
+    (said,) = (text for text in supervisor._pack.policies if "cell_overvoltage (" in text)
+    assert re.search(r"3\.58\d V, at or above 3\.550 V for 1\.0 s; now 3\.45\d V$", said)
     await switch_by_run(target, Command(Switch.DISCHARGE, on=False), "anna")
     assert not pack.truth().discharge_switch
     await asyncio.sleep(200)

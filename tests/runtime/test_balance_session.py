@@ -14,16 +14,21 @@ import bmslink
 import crash_session
 from bmslink import config
 from bmslink.control.sessions.kept import SessionStore
-from bmslink.errors import GateError, UsageError
+from bmslink.errors import GateError, UsageError, VerifyError
+from bmslink.link.transport import parse_target
 from bmslink.model import Command, Switch
 from bmslink.runtime.acting.direct import do_directly
+from bmslink.runtime.acting.mailbox import ask_run, run_at
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.sessions.host import DirectHost
+from bmslink.runtime.sessions.looking import Looked
 from bmslink.runtime.sessions.session import BalanceSession, RestoreError
 from bmslink.storage.journal import Journal
 from bmslink.testing import SimulatedPack
 from cli_support import Cli
 from served_support import until
+
+STOP = ActingWish(do="stop", why="fire")
 
 
 @pytest.fixture(autouse=True)
@@ -151,6 +156,27 @@ async def test_a_setting_of_somebody_else_is_left_and_said() -> None:
     assert left.startswith("balance_delta is 0.02: somebody else set it. It was 0.01 before")
     assert report["set_back"]["changed_elsewhere"] == ["cell_ovp is 3.6, and was 3.65"]
     assert pack.settings["balance_delta"] == 0.02
+
+
+async def test_one_that_could_not_begin_does_not_claim_to_have_changed_anything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Between the plan and the change a protection began."""
+    pack = _pack("daly-a5", load="idle")
+    before = pack.settings
+
+    async def looked(session: BalanceSession) -> Looked:
+        found = await prepare(session)
+        pack.fault("condition:cell_overvoltage")
+        return found
+
+    prepare = BalanceSession.prepare
+    monkeypatch.setattr(BalanceSession, "prepare", looked)
+    report = await _balance(pack)
+    assert report["result"] == "failed"
+    assert "Nothing was sent." in report["text"]
+    assert (report["writes"], report["set_back"]["settings"]) == (0, [])
+    assert pack.settings == before
 
 
 async def test_a_board_that_cannot_be_reached_is_set_back_later() -> None:
@@ -300,3 +326,112 @@ def test_killed_at_an_await(protocol: str, awaits: int) -> None:
     found = dict(crash_session.every(protocol, chosen.__contains__))
     assert len(found) >= 5
     assert not {point: each.broken for point, each in found.items() if each.broken}
+
+
+# -- reached from elsewhere ------------------------------------------------------------------------
+
+
+async def _running(pack: SimulatedPack) -> asyncio.Task[dict[str, Any]]:
+    """A session at the top, and what elsewhere knows of it."""
+    task = asyncio.ensure_future(_balance(pack))
+    await until(lambda: pack.settings["balance_delta"] == 0.005, 200)
+    await asyncio.sleep(20)
+    found = run_at(parse_target(pack.target))
+    assert found is not None
+    assert (found.target, found.session) == (pack.target, True)
+    return task
+
+
+@pytest.mark.parametrize("protocol", ["jk-modbus", "jbd", "daly-a5"])
+async def test_a_stop_from_elsewhere_reaches_it(protocol: str) -> None:
+    pack = _pack(protocol)
+    before = pack.settings
+    task = await _running(pack)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    asked = asyncio.ensure_future(ask_run(pack.target, STOP, "ben", answers=30.0))
+    await until(lambda: not pack.truth().charging_allowed, 5)
+    assert loop.time() - began <= 1.5, "the off waits for nothing of the session"
+    (done,) = await asked
+    assert "emergency stop by ben" in done
+    report = await task
+    assert (report["result"], report["text"]) == ("stopped", "ben stopped the pack.")
+    assert report["set_back"]["restored"]
+    assert report["set_back"]["changed_elsewhere"] == []
+    assert not pack.truth().charging_allowed
+    assert not pack.truth().discharging_allowed
+    after = pack.settings
+    assert {key: after[key] for key in before} == before
+    assert run_at(parse_target(pack.target)) is None
+
+
+async def test_a_stop_that_is_not_read_back_is_said() -> None:
+    pack = _pack()
+    task = await _running(pack)
+    pack.fault("command_no_effect:charge")
+    with pytest.raises(VerifyError, match="charge did not read back as off"):
+        await ask_run(pack.target, STOP, "ben", answers=30.0)
+    report = await task
+    assert report["result"] == "stopped"
+
+
+async def test_an_off_from_elsewhere_reaches_it_and_an_on_is_refused() -> None:
+    pack = _pack("jbd")
+    before = pack.settings
+    task = await _running(pack)
+    async with bmslink.connect(pack.target) as device:
+        with pytest.raises(GateError, match="a balancing session has the pack"):
+            await config.switch(device, Command(Switch.CHARGE, True))
+        outcome = await config.switch(device, Command(Switch.CHARGE, False))
+    assert outcome.result == "done"
+    assert "the balancing session of the pack sent it" in outcome.sentence
+    assert not pack.truth().charging_allowed
+    report = await task
+    assert report["result"] == "switched"
+    assert pack.settings == before
+    with pytest.raises(GateError, match="Charging is switched off"):
+        await _balance(pack)
+
+
+async def _set_back(pack: SimulatedPack) -> dict[str, Any]:
+    async with bmslink.connect(pack.target) as device:
+        host = DirectHost(device.board, interval=1.0)
+        session = BalanceSession(host)
+        session.take_up(next(SessionStore().all()))
+        try:
+            return (await session.restore()).to_dict()
+        finally:
+            await host.close()
+
+
+@pytest.mark.parametrize("protocol", ["jk-modbus", "daly-a5"])
+async def test_what_somebody_sets_after_setting_back_was_cut_off_is_theirs(protocol: str) -> None:
+    pack = _pack(protocol)
+    await _cut_off(pack)
+    task = asyncio.ensure_future(_set_back(pack))
+    await until(lambda: pack.settings["balance_delta"] == 0.01, 200)
+    pack.fault("silent")  # what was written cannot be read back
+    with pytest.raises(RestoreError):
+        await task
+    pack.repair("silent")
+    with pack._device.lock:  # an app
+        pack._device.pack.settings["balance_delta"] = 0.02
+    report = await _set_back(pack)
+    (left,) = report["set_back"]["left"]
+    assert left.startswith("balance_delta is 0.02: somebody else set it.")
+    assert pack.settings["balance_delta"] == 0.02
+    assert not [*SessionStore().all()]
+    async with bmslink.connect(pack.target) as device:
+        assert await config.unfinished(device) is None
+
+
+async def test_a_cycle_that_the_board_counts_meanwhile_is_no_change_of_settings() -> None:
+    pack = _pack("jbd")
+    task = asyncio.ensure_future(_balance(pack))
+    await until(lambda: pack.settings["balance_delta"] == 0.005, 200)
+    body = pack._device.pack
+    with pack._device.lock:  # before the write is proven
+        body._throughput += 1.5 * body.capacity
+    report = await task
+    assert report["done"], report["text"]
+    assert report["set_back"]["changed_elsewhere"] == []

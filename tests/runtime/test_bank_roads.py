@@ -20,6 +20,8 @@ from bmslink.model import Command, Switch
 from bmslink.packs import load_packs
 from bmslink.runtime.acting.drill import Drill
 from bmslink.runtime.acting.people import ActingWish
+from bmslink.runtime.acting.start import EnforcedPack, begin_acting
+from bmslink.runtime.banks.beside import asks_bank
 from bmslink.runtime.jobs import PackJobs
 from bmslink.runtime.pack_task import ServedPack
 from bmslink.service_forms import ChangeRequest, DrillRequest, SwitchRequest
@@ -224,3 +226,20 @@ async def test_who_turns_nothing_on_keeps_nobody_waiting(file: Path) -> None:
         await _asked(left, [])
         with pytest.raises(GateError, match=r"one pack joins at a time: right may in \d+ s"):
             await _asked(right, [])
+
+
+async def test_what_acts_without_a_service_knows_of_the_bank_by_the_place(file: Path) -> None:
+    packs = three()[:2]
+    write(file, packs)
+
+    def ignore(*about: Any, **more: Any) -> None: ...
+
+    async with Board(parse_target(packs[0].target)) as board:
+        found = await begin_acting(
+            board, await board.identify(), "", "", note=ignore, tell=ignore, interval=1.0,
+            enforce=False,
+        )  # fmt: skip
+        assert isinstance(found, EnforcedPack)
+        assert "This pack is in the bank house" in asks_bank(board, ignore)("charge")
+        assert asks_bank(board, ignore)("balance") == ""
+        await found.close()

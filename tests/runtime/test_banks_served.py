@@ -44,6 +44,10 @@ WRONG = {
                                   "Did you mean middle"),
     'packs = ["left"]': ("line 11: .*packs: a bank has 2 to 64 packs, not 1", ""),
     'packs = ["left", "left"]': ("line 11: .*'left' is named twice", ""),
+    "connection": ("line 10: .*'connection' is missing", 'connection = "parallel" or "series"'),
+    "packs": ("line 10: .*'packs' is missing", r'packs = \["left", "right"\]'),
+    "connection = true": ("line 12: .*connection: expected one of parallel, series", ""),
+    "resistance = { left = 12 }": ("line 13: .*left cannot have 12 Ω", "0.012"),
     'connection = "serial"': ("line 12: .*connection", "parallel, series"),
     'conection = "parallel"': ("unknown key 'conection'", "connection"),
     'apart = ["up"]': ("apart: 'up' is no pack of this bank", "left, middle"),
@@ -58,7 +62,11 @@ def test_what_is_wrong_with_a_bank_is_said_with_its_line(file: Path, line: str) 
     key = line.partition(" ")[0].replace("conection", "connection")
     lines = [line if each.startswith(key) and n > 9 else each
              for n, each in enumerate(file.read_text().splitlines())]  # fmt: skip
-    file.write_text("\n".join(lines if line in lines else [*lines, line]) + "\n")
+    if "=" not in line:  # it is left out
+        lines = [each for each in lines if each != line]
+    elif line not in lines:
+        lines.append(line)
+    file.write_text("\n".join(lines) + "\n")
     with pytest.raises(TargetError) as raised:
         load_plan()
     for words in filter(None, WRONG[line]):
@@ -72,6 +80,13 @@ def test_a_pack_is_in_one_bank_and_a_bank_of_one_kind_of_packs(file: Path) -> No
     again = '[banks.shed]\npacks = ["left", "right"]\nconnection = "series"\n'
     file.write_text(whole + again)
     with pytest.raises(TargetError, match="'left' is in the bank 'house' already"):
+        load_plan()
+    for text in ('[banks]\npacks = ["left", "right"]',):
+        file.write_text(text + "\n" + whole[: whole.index("[banks")])
+        with pytest.raises(TargetError, match=r"with its own name: \[banks.house\]"):
+            load_plan()
+    file.write_text(whole.replace("[banks.house]", "[banks.left]"))
+    with pytest.raises(TargetError, match="a pack has that name"):
         load_plan()
     other = file.with_name("other.toml")
     for cells, chemistry in ((8, "lfp"), (4, "nmc")):
@@ -139,6 +154,16 @@ async def test_a_pack_that_is_lost_counts_until_a_person_says_that_it_is_apart(f
         assert history is not None
         assert bench.limits
         assert all(isinstance(each, PackEvent) for each in history._events)
+        for resolution in ("raw", "minute"):
+            told = await bench.get(f"/api/v1/history?pack=house&resolution={resolution}")
+            stored = [dict(zip(told["fields"], row, strict=True)) for row in told["rows"]]
+            assert all(each["voltage"] > 13 and each["cvl"] for each in stored)
+            assert stored[-1]["ccl"] < 60
+            assert resolution != "raw" or max(each["ccl"] for each in stored) > 100
+        assert "house" in (await bench.get("/api/v1/history?pack=hause"))["error"]
+        events = (await bench.get("/api/v1/events?pack=house"))["events"]
+        assert {each["what"] for each in events} == {"limit", "trouble"}
+        assert all(each["bank"] == "house" for each in events)
         found = bench.bank.status()
         assert (found["ccl"]["code"], found["ccl"]["pack"]) == ("vanished", "right")
         assert found["ccl"]["value"] < 60

@@ -252,6 +252,11 @@ async def test_a_served_pack_is_drilled_by_its_service() -> None:
         assert all(row.command.startswith("bmslink control reset ") for row in found)
         with pytest.raises(GateError, match="it was stopped"):
             await Drill(device.board).prepare()
+        await served_pack.act(ActingWish(do="reset"), "bob")
+        for row in (await orphans(device.board)).rows:
+            said = "emergency stop by anna, which was reset since"
+            assert (row.by, row.why) == ("emergency stop", said)
+            assert row.command.startswith("bmslink switch ")
 
 
 async def test_an_off_ends_a_drill_of_a_service_and_is_not_undone_by_it() -> None:

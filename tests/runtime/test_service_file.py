@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import bmslink.config_place
 import bmslink.packs
 from bmslink.errors import TargetError
 from bmslink.packs import find_pack, load_packs
@@ -217,8 +218,8 @@ def test_names_of_a_system_service_are_known_to_users(
     own = config.with_name("own.toml")
     own.write_text('[packs.boat]\ntarget = "sim://jk02"\n[packs.van]\ntarget = "sim://jk04"\n')
     monkeypatch.delenv("BMSLINK_CONFIG")
-    monkeypatch.setattr(bmslink.packs, "config_path", lambda: own)
-    monkeypatch.setattr(bmslink.packs, "SYSTEM_FILE", config)
+    monkeypatch.setattr(bmslink.config_place, "config_path", lambda: own)
+    monkeypatch.setattr(bmslink.config_place, "SYSTEM_FILE", config)
     assert {name: pack.target for name, pack in load_packs().items()} == {
         "boat": "sim://jk02",
         "van": "sim://jk04",  # his own comes first

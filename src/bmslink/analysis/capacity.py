@@ -45,6 +45,16 @@ _BENDING = 0.01
 """The same beyond a line that is known."""
 _LEAST_PASSES, _LEAST_DAYS = 4, 60.0
 """For a trend."""
+_JUDGED = ("lfp",)
+"""Chemistries for which `tools/judge_life.py` has judged it."""
+_NO_CHEMISTRY = (
+    "What the cells are made of is not known: set `chemistry` of the pack in bmslink.toml "
+    "(with --from: --chemistry)."
+)
+_NO_CAPACITY = (
+    "The board does not report its nominal capacity: a policy file says it (with --from: "
+    "--capacity)."
+)
 
 
 class Point(msgspec.Struct):
@@ -261,6 +271,7 @@ class CapacityFinder:
             else Estimate(why="It was never seen full twice, 12 hours apart."),
             passes=shown,
             unused=state.unused,
+            judged=kind is not None and kind.name in _JUDGED,
         )
 
 
@@ -307,13 +318,17 @@ def _value_now(
 
 def _why(kind: Chemistry | None, capacity: float | None, state: CapacityState) -> str:
     if kind is None:
-        return "Nobody says what the cells are made of: `chemistry` in bmslink.toml does."
+        return _NO_CHEMISTRY
     if not capacity:
-        return "The board does not say its nominal capacity."
+        return _NO_CAPACITY
     if state.passes:
         return ""
-    more = f" {state.unused} were too uncertain." if state.unused else ""
-    return f"No pass between a proven full and a proven empty was seen.{more}"
+    more = f" {_passes(state.unused)} too uncertain." if state.unused else ""
+    return f"It was not yet seen all the way from full to empty, or from empty to full.{more}"
+
+
+def _passes(count: int) -> str:
+    return "One pass was" if count == 1 else f"{count} passes were"
 
 
 def _point(sample: LifeSample, anchor: Anchor) -> Point:

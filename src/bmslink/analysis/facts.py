@@ -160,6 +160,9 @@ class CapacityFacts(_Fact, frozen=True, kw_only=True):
     """The newest ones."""
     unused: int
     """Passes that were too uncertain: too long, too many gaps."""
+    judged: bool
+    """Whether the method was judged for this chemistry, by an independent model of ageing cells.
+    Where it was not, neither the numbers nor their uncertainties are proven."""
 
 
 class CellResistance(_Fact, frozen=True, kw_only=True):

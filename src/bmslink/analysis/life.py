@@ -244,7 +244,7 @@ class BatteryLife:
     def _full(self, begun: _Begun) -> FullFacts:
         state, watched = self._capacity.state, begun.age / _DAY
         known = bool(begun.chemistry) and bool(begun.capacity)
-        why = "" if known else "Nobody says what the cells are made of, or their capacity."
+        why = "" if known else "The chemistry of the cells, or their capacity, is not known."
         if known and state.full_age is None:
             why = "It was not seen full in this record."
         days = None if state.full_age is None else max(0.0, begun.age - state.full_age) / _DAY

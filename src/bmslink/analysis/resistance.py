@@ -153,7 +153,8 @@ class ResistanceFinder:
         if not blocks:
             why = (
                 f"Not enough load steps: {len(state.steps)} of {_LEAST_STEPS}. A step counts where "
-                "the current was steady for a minute, then changes at once and stays."
+                "the current was steady for a minute, then changes at once and stays, and where "
+                "readings are at most 12 s apart."
             )
             return ResistanceFacts(
                 median=Estimate(why=why, evidence=len(state.steps)), cells=(), temperature=None,

@@ -17,11 +17,12 @@ import typer
 
 from bmslink.arguments import did_you_mean
 from bmslink.cli.common_options import find_word, with_common_options
+from bmslink.cli.completion.scripts import shell_script
 from bmslink.cli.option_groups import with_groups
 from bmslink.cli.output import Session
 from bmslink.cli.two_words import refuse_two_words
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "main", "whole"]
 
 COMMANDS: dict[str, str] = {
     "scan": "Find packs over Bluetooth and on serial ports.",
@@ -46,7 +47,7 @@ COMMANDS: dict[str, str] = {
     "life": "Show how a battery is used and worn, and how certain that is.",
     "events": "Show a board's own history and what the service saw.",
     "doctor": "Find out what is wrong with link, board, battery, settings or computer.",
-    "packs": "Name packs, so that `read van` is enough.",
+    "packs": "Name packs, so that `bmslink read van` is enough.",
 }
 """Command name -> its line in the list; `bmslink.cli.<name>:command` is what it does.
 
@@ -84,6 +85,15 @@ def _application(arguments: list[str]) -> typer.Typer:
         else:
             app.command(name, short_help=line)(_not_loaded)
     _refuse_unknown(app, arguments, place, COMMANDS)
+    return app
+
+
+def whole() -> typer.Typer:
+    """The command line with every command, all loaded: for what looks at all of them."""
+    app = _typer()
+    app.callback()(with_common_options(_root))
+    for name, line in COMMANDS.items():
+        _load(app, name, line, [name], 1)
     return app
 
 
@@ -156,6 +166,8 @@ def main(argv: Sequence[str]) -> int:
             reconfigure(errors="backslashreplace")
     with session:
         arguments = list(argv)
+        if shell_script(arguments, session):
+            return 0
         refuse_two_words(arguments)
         app = _application(_to_complete() or arguments)
         code = app(arguments, prog_name="bmslink", standalone_mode=False, obj=session)

@@ -188,21 +188,18 @@ def _ask_status(device: Board) -> dict[str, Any]:
 def _kept_status(device: Board) -> dict[str, Any]:
     from bmslink.control.sessions.kept import SessionStore
     from bmslink.control.sessions.report import status_of
-    from bmslink.places import place_of
     from bmslink.runtime.sessions.open_sessions import is_running
 
-    place, name = str(place_of(device.target)), device.target.name or ""
     store = SessionStore()
-    kept = store.at(place, name)
+    kept = store.at(device.target)
     running = kept is not None and is_running(kept.pack)
-    return status_of(kept, store.report(place, name), running=running)
+    return status_of(kept, store.report(device.target), running=running)
 
 
 def cancel(ctx: typer.Context, target: Target = None, *, connection: ConnectionOptions) -> None:
     """End the balancing session of a pack: everything is set back, by whoever runs it."""
     from bmslink.cli.loop import run_open
     from bmslink.control.sessions.kept import SessionStore
-    from bmslink.places import place_of
     from bmslink.runtime.sessions.open_sessions import is_running
     from bmslink.storage.journal import actor_name
 
@@ -218,7 +215,7 @@ def cancel(ctx: typer.Context, target: Target = None, *, connection: ConnectionO
         run_open(device, work)
     else:
         store = SessionStore()
-        kept = store.at(str(place_of(device.target)), device.target.name or "")
+        kept = store.at(device.target)
         if kept is None or not is_running(kept.pack):
             more = "" if kept is None else " One was cut off: --restore of `session` sets it back."
             raise GateError(f"No balancing session of it runs.{more}")

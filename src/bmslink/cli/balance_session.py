@@ -110,7 +110,7 @@ def _show_frames(shown: Session, looked: dict[str, Any]) -> None:
 async def here(wish: SessionWish, board: Board) -> dict[str, Any] | None:
     """Run it with our own line; its report, or nothing after a dry run."""
     from bmslink.control.sessions.kept import SessionStore
-    from bmslink.places import place_of
+    from bmslink.runtime.acting.start import pack_key
     from bmslink.runtime.sessions.host import DirectHost
     from bmslink.runtime.sessions.session import BalanceSession
 
@@ -121,8 +121,8 @@ async def here(wish: SessionWish, board: Board) -> dict[str, Any] | None:
     balance = BalanceSession(host, wish.options, on_moment=_Progress(wish.shown, board))
     try:
         if wish.resume or wish.restore:
-            place, name = str(place_of(board.target)), board.target.name or ""
-            kept = SessionStore().at(place, name)
+            key = pack_key(board, await board.identify())
+            kept = SessionStore().load(key) or SessionStore().at(board.target)
             if kept is None:
                 raise GateError("There is nothing to do: no balancing session of it is open.")
             balance.take_up(kept)
@@ -155,7 +155,7 @@ def _after_interrupt(balance: BalanceSession) -> str:
     kept = balance.kept
     if kept is None:
         return "Interrupted: nothing was sent."
-    if SessionStore().at(kept.place, kept.name) is None:
+    if SessionStore().load(kept.pack) is None:
         return "Interrupted: what the session had set was set back."
     return what_remains(kept, shlex.quote(kept.name or kept.target), None)
 

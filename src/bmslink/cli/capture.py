@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bmslink.cli import contribute as give
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_one
 from bmslink.cli.outfile import on_stdout, open_new
 from bmslink.cli.output import FAILED, Session, about, identified
 from bmslink.cli.streams import end_line, is_terminal
-from bmslink.errors import BmsError, LinkTimeout, TransportError
+from bmslink.errors import BmsError, LinkTimeout, TransportError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bmslink.board import Board
     from bmslink.model import Reading
 
@@ -38,6 +41,19 @@ def command(
         float, typer.Option(parser=o.seconds, metavar="S", help="Read every S seconds [1].")
     ] = _INTERVAL,
     force: o.Force = False,
+    contribution: Annotated[
+        bool,
+        typer.Option(
+            "--contribute", help="Make a file to give away: names and numbers replaced, checked."
+        ),
+    ] = False,
+    shown: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="With --contribute, what the vendor's app shows: voltage=53.2; repeatable.",
+        ),
+    ] = None,
     *,
     connection: ConnectionOptions,
 ) -> None:
@@ -45,11 +61,21 @@ def command(
 
     Stops after --seconds or --count, or with Ctrl-C; the file is complete in each case. Passwords
     are blanked. `decode FILE` shows the readings in it, and replay:///FILE plays it back as a pack.
+
+    --contribute records 30 s for the project: serial numbers, names and addresses are replaced in
+    the frames, and the result is checked before it is written. It asks what the vendor's app shows
+    at the same time.
     """
     from bmslink.cli.loop import run
 
     session = o.session_of(ctx)
     session.no_trace("capture")
+    if contribution:
+        length = seconds if seconds or count else give.RECORDED
+        _contribute(session, target, connection, output, shown or (), force, (length, count, watch))
+        return
+    if shown:
+        raise UsageError("--shown goes with --contribute.")
     device = connect_one(session, target, connection, record=lambda: open_new(output, force=force))
     tally = _CaptureTally(session, device, output)
     try:
@@ -61,6 +87,36 @@ def command(
             f"{device.target.label}: no reading came; the file holds what was said instead."
         )
         raise typer.Exit(FAILED)
+
+
+def _contribute(
+    session: Session,
+    target: str | None,
+    connection: ConnectionOptions,
+    output: str,
+    shown: Sequence[str],
+    force: bool,
+    how: tuple[float | None, int | None, float],
+) -> None:
+    """Record in memory, ask what the app shows, and write what may be given away."""
+    from bmslink.app_values import read_shown
+    from bmslink.cli.loop import run
+
+    given = read_shown(shown)
+    give.ready_to_write(output, force=force)
+    kept = give.Kept()
+    device = connect_one(session, target, connection, record=lambda: kept)
+    tally = _CaptureTally(session, device, "-")
+    seconds, count, interval = how
+    try:
+        run(_record(device, tally, interval=interval, seconds=seconds, count=count))
+    finally:
+        tally.finish()
+    if not tally.readings:
+        session.complain(f"{device.target.label}: no reading came, and nothing was written.")
+        raise typer.Exit(FAILED)
+    said = run(give.what_the_app_shows(session, given))
+    give.contribute(session, device, kept.getvalue(), output, shown=said, force=force)
 
 
 async def _record(

@@ -7,6 +7,7 @@ here writes to a BMS but `run --enforce`, and that only switches what a person a
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,8 +84,9 @@ def presets(
         target = name  # the one word is the pack
     if named is not None and target is None and find_pack(str(name)) is not None:
         raise TargetError(
-            f"{name} is a preset and one of your packs: write `control presets --use {name}` for "
-            f"the preset, or `control presets solar {name}` for one that is filled from the pack."
+            f"{name} is a preset and one of your packs: write `bmslink control presets --use "
+            f"{name}` for the preset, or `bmslink control presets solar {name}` for one that is "
+            "filled from the pack."
         )
     if named is not None:
         chemistry = _once("chemistry", named[0], chemistry)
@@ -106,7 +108,10 @@ def presets(
         session.write(*text.rstrip("\n").split("\n"))
     else:
         look = "look at" if target is not None else "set"
-        session.print(f"{path} is written; {look} its [battery], then `control check {path}`.")
+        session.print(
+            f"{path} is written; {look} its [battery], then `bmslink control check "
+            f"{shlex.quote(str(path))}`."
+        )
 
 
 def _once(what: str, one: str | None, other: str | None) -> str | None:
@@ -162,7 +167,7 @@ def check(
     settings: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", help="What `settings show --json` said; else TARGET is asked."
+            metavar="FILE", help="What `bmslink settings show --json` said; else TARGET is asked."
         ),
     ] = None,
     upgrading: UpgradeOptions,

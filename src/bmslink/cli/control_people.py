@@ -26,6 +26,8 @@ _RUN_TAKES = 5.0
 _MOMENT, _STOP_TAKEN = 0.3, 2.0
 """For an emergency stop: how long the disk may take to say whether a run has the pack, and
 that run to take it, s. Then this program sends it itself."""
+_READS_BACK = 20.0
+"""How long whatever has the port may take to do it, s."""
 Target = Annotated[str, typer.Argument(metavar="TARGET", help="The pack.")]
 Why = Annotated[str, typer.Option(metavar="TEXT", help="Why, for the journal.")]
 
@@ -140,10 +142,11 @@ async def _do(
     if served is not None:
         return served
     stop = wish.do == "stop"
-    if run_soon(endpoint, _MOMENT if stop else _RUN_TAKES) is not None:
+    run = run_soon(endpoint, _MOMENT if stop else _RUN_TAKES)
+    if run is not None:
         try:
             patience = _STOP_TAKEN if stop else _RUN_TAKES
-            return await ask_run(str(endpoint), wish, who, patience=patience)
+            return await ask_run(run.target, wish, who, patience=patience, answers=run.answers)
         except LinkTimeout as error:
             session.say(str(error))
     try:
@@ -154,7 +157,7 @@ async def _do(
             raise
         # whatever acts on it, even if it has left no status, is asked before this gives up
         try:
-            return await ask_run(str(endpoint), wish, who)
+            return await ask_run(str(endpoint), wish, who, answers=_READS_BACK)
         except LinkTimeout:
             raise error from None
     return found.done

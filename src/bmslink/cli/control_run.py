@@ -34,7 +34,9 @@ def run(
     ] = False,
     enforce: Annotated[
         bool,
-        typer.Option("--enforce", help="Act: what `control approve` approved for each pack."),
+        typer.Option(
+            "--enforce", help="Act: what a person approved (`bmslink control approve TARGET FILE`)."
+        ),
     ] = False,
     watch: o.Watch = None,
     count: o.Count = None,
@@ -73,7 +75,7 @@ def run(
     if shadow is enforce:
         raise GateError(
             "Nothing was sent. Say --shadow (decide and tell, and change nothing) or --enforce "
-            "(what `control approve` approved acts)."
+            "(what `bmslink control approve TARGET FILE` approved acts)."
         )
     devices = connect_all(session, names, connection)
     interval = 1.0 if watch is None else watch

@@ -32,11 +32,15 @@ _LOOKS, _APART = 3, 1.0  # readings of a live pack, and s between them
 LogFile = Annotated[
     str,
     typer.Argument(
-        metavar="LOG", help="What `log` or `capture` wrote, or `read --watch --json` printed."
+        metavar="LOG",
+        help="What `bmslink log` or `capture` wrote, or `bmslink read --watch --json` printed.",
     ),
 ]
 Policies = Annotated[
-    str, typer.Option("--policies", metavar="FILE", help="The policy file; `presets` writes one.")
+    str,
+    typer.Option(
+        "--policies", metavar="FILE", help="The policy file; `bmslink control presets` writes one."
+    ),
 ]
 
 
@@ -46,7 +50,7 @@ class InstallationOptions(OptionGroup):
 
     settings: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="What `settings show --json` said of the pack."),
+        typer.Option(metavar="FILE", help="What `bmslink settings show --json` said of the pack."),
     ] = None
     sink: Annotated[
         bool,

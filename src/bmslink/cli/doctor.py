@@ -55,40 +55,43 @@ def command(
         return
     from bmslink.cli.loop import run
     from bmslink.cli.verbosity import start_logging
+    from bmslink.storage.credentials import read_pin
 
     start_logging(session)
     word = target or os.environ.get("BMSLINK_TARGET")
     if word is None:
         session.no_trace("doctor without a TARGET")
     if bundle is not None:
-        from bmslink.reports.doctor.bundle import may_be_written
+        from bmslink.reports.doctor.bundle.files import may_be_written
 
         may_be_written(bundle, force=force)
-    examination = run(_look(session, word, connection))
+    pin = read_pin(connection.pin_file) if connection.pin_file is not None else None
+    examination = run(_look(session, word, connection, pin))
     if session.trace is not None and word is not None:
         from bmslink.cli.outfile import open_new
 
         with open_new(session.trace, instead="name another file") as file:
-            file.write(examination.packs[0].capture)
+            for line in examination.packs[0].capture.splitlines(keepends=True):
+                file.write(line)
     _show(session, examination)
     if bundle is not None:
-        from bmslink.reports.doctor.bundle import write_bundle
+        from bmslink.reports.doctor.bundle.files import write_bundle
 
-        path = write_bundle(bundle, examination, force=force)
+        path = write_bundle(bundle, examination, force=force, secrets=[pin] if pin else [])
         session.say(f"{path} holds all of it for a bug report. Look through it before you send it.")
     if examination.trouble:
         raise typer.Exit(FOUND)
 
 
-async def _look(session: Session, word: str | None, connection: ConnectionOptions) -> Examination:
+async def _look(
+    session: Session, word: str | None, connection: ConnectionOptions, given: str | None
+) -> Examination:
     from bmslink.packs import find_pack, find_pin
     from bmslink.reports.doctor.examine import examine_all, examine_host
-    from bmslink.storage.credentials import read_pin
 
     if word is None:
         return await examine_host(tell=session.progress)
     endpoints = connection.endpoints(word)
-    given = read_pin(connection.pin_file) if connection.pin_file is not None else None
     pin: Pin = find_pin(word, given)
     return await examine_all(endpoints, named=find_pack(word), pin=pin, tell=session.progress)
 

@@ -33,6 +33,15 @@ def command(
         str | None,
         typer.Option(metavar="NAME", help="With --from: lfp, nmc, lto or na-ion."),
     ] = None,
+    capacity: Annotated[
+        float | None,
+        typer.Option(
+            metavar="AH",
+            min=0.5,
+            max=20000.0,
+            help="With --from: nominal, where the file does not say it.",
+        ),
+    ] = None,
     socket: Socket = None,
 ) -> None:
     """How the battery of a pack is used and worn: throughput, hours by charge and temperature,
@@ -44,15 +53,17 @@ def command(
     session = o.session_of(ctx)
     session.no_trace("life")
     if file is not None:
-        _from_file(session, Path(file), pack, chemistry)
+        _from_file(session, Path(file), pack, chemistry, capacity)
         return
     if pack is None:
-        raise UsageError("Which pack is meant is not said: `bmslink life PACK`.")
+        raise UsageError("Say which pack: `bmslink life PACK`.")
     if chemistry is not None:
         raise UsageError(
             "--chemistry goes with --from: a service takes it from bmslink.toml "
             '(chemistry = "lfp" in [packs.NAME]).'
         )
+    if capacity is not None:
+        raise UsageError("--capacity goes with --from: a service takes it from the board.")
     from bmslink.cli.loop import run
 
     run(_of_service(session, pack, socket))
@@ -66,12 +77,14 @@ async def _of_service(session: Session, pack: str, socket: str | None) -> None:
     _show(session, str(found["pack"]), found["life"])
 
 
-def _from_file(session: Session, path: Path, pack: str | None, kind: str | None) -> None:
+def _from_file(
+    session: Session, path: Path, pack: str | None, kind: str | None, capacity: float | None
+) -> None:
     from bmslink.runtime.life.from_file import lives_in
     from bmslink.settings.chemistry import chemistry
 
     known = None if kind is None else chemistry(kind).name
-    found = lives_in(path, chemistry=known)
+    found = lives_in(path, chemistry=known, capacity=capacity)
     chosen = [each for each in found if pack in (None, each.pack, each.board)]
     if not chosen:
         there = ", ".join(sorted({each.pack for each in found})[:20])

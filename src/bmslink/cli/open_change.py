@@ -41,9 +41,8 @@ def open_session(device: Board) -> str | None:
     if isinstance(device, ServedBoard) or not any((state_path() / "sessions").glob("*.json")):
         return None
     from bmslink.control.sessions.kept import SessionStore
-    from bmslink.places import place_of
 
-    kept = SessionStore().at(str(place_of(device.target)), device.target.name or "")
+    kept = SessionStore().at(device.target)
     if kept is None:
         return None
     from bmslink.runtime.sessions.open_sessions import said_of_session

@@ -14,7 +14,7 @@ from bmslink.cli import options as o
 from bmslink.cli.output import Session
 from bmslink.errors import TargetError
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "added"]
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="What the pack is called.")]
 
@@ -55,12 +55,20 @@ def add_pack(
     ] = None,
 ) -> None:
     """Name a pack. A PIN is never an argument: add it to the file by hand, as pin = "…"."""
-    from bmslink.packs import add, remember_chemistry
     from bmslink.settings.chemistry import chemistry as find_chemistry
 
     session = _session(ctx)
     if chemistry is not None:
         find_chemistry(chemistry)  # before anything is written
+    added(session, name, target, force=force, chemistry=chemistry)
+
+
+def added(
+    session: Session, name: str, target: str, *, force: bool = False, chemistry: str | None = None
+) -> None:
+    """Name a pack, and say so."""
+    from bmslink.packs import add, remember_chemistry
+
     path = add(name, target, force=force)
     if chemistry is not None:
         remember_chemistry(name, chemistry)

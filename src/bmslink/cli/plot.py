@@ -63,7 +63,7 @@ def command(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Draw these limits: what `settings show --json` said of the pack.",
+            help="Draw these limits: what `bmslink settings show --json` said of the pack.",
         ),
     ] = None,
     title: Annotated[str, typer.Option(metavar="TEXT", help="The heading.")] = "",

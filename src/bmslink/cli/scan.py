@@ -47,6 +47,10 @@ def command(
         str | None, typer.Option(metavar="NAME", help="Search only this protocol or vendor.")
     ] = None,
     pin_file: o.PinFile = None,
+    add: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Name the pack that is found in bmslink.toml."),
+    ] = None,
 ) -> None:
     """Find packs over Bluetooth and on serial ports, and print targets to paste.
 
@@ -55,16 +59,21 @@ def command(
     daly-d2, daly-p81 and daly-a5 1 to 15, jbd plain and at 0 to 4, jbd-up 1 to 16, jk-modbus 1 to
     15, daly-sinowealth. --port 'serial:///dev/ttyUSB0?baudrate=19200' asks all but jk-bus at
     another speed, ?address=20 at another address. Exit code 5: nothing was found.
+
+    With --add NAME, `bmslink read NAME` is enough from then on. Where several packs are found, it
+    asks which one; without a terminal it adds none.
     """
     from bmslink.cli.loop import run
     from bmslink.cli.verbosity import start_logging
     from bmslink.discovery.scan import scan
-    from bmslink.packs import find_pin
+    from bmslink.packs import find_pin, require_free
     from bmslink.storage.credentials import read_pin
 
     session = o.session_of(ctx)
     if session.trace is not None:
         raise TargetError("scan talks to many lines; name one target with capture to record it.")
+    if add is not None:
+        require_free(add)
     start_logging(session)
     results: list[Found] = []
     failure: BmsError | None = None
@@ -90,6 +99,8 @@ def command(
         _show(session, results)
         raise
     _show(session, results)
+    if add is not None and any(one.protocol for one in results):
+        _add(session, add, results)
     if failure is not None:
         raise failure
     closed = port and any(one.protocol is None and not one.tried for one in results)
@@ -98,6 +109,36 @@ def command(
     if not any(one.protocol for one in results):
         session.say("No pack was found.")
         raise typer.Exit(FOUND)
+
+
+def _add(session: Session, name: str, results: Sequence[Found]) -> None:
+    """Name the one pack that is meant."""
+    from bmslink.cli.packs import added
+    from bmslink.discovery.scan import by_confidence, meant
+
+    packs = meant(by_confidence(results)) or [one for one in results if one.protocol]
+    if len(packs) > 1:
+        packs = [_which(session, name, packs)]
+    added(session, name, packs[0].target)
+
+
+def _which(session: Session, name: str, packs: Sequence[Found]) -> Found:
+    """Ask which pack is meant; `TargetError` where nobody can say it."""
+    from bmslink.cli.asking import answer, can_ask
+    from bmslink.cli.loop import run
+
+    listed = ", ".join(one.target for one in packs)
+    if session.json or not can_ask():
+        raise TargetError(
+            f"{len(packs)} packs were found, and none was added: name one with `bmslink packs add "
+            f"{name} TARGET`. They are {listed}."
+        )
+    for number, one in enumerate(packs, 1):
+        session.complain(f"{number}: {one.target}{f' ({one.name})' if one.name else ''}")
+    told = run(answer(f"Which one is {name}? [1-{len(packs)}]")).strip()
+    if told not in map(str, range(1, len(packs) + 1)):
+        raise TargetError(f"{told[:20]!r} is none of them, and none was added. They are {listed}.")
+    return packs[int(told) - 1]
 
 
 def _show(session: Session, results: Sequence[Found]) -> None:

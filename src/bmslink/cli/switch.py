@@ -71,7 +71,7 @@ def command(
 
 def _parse(words: list[str]) -> tuple[str | None, Command]:
     if len(words) not in (2, 3):
-        raise TargetError("Write `switch TARGET charge off`: what to switch, and how.")
+        raise TargetError("Write `bmslink switch TARGET charge off`: what to switch, and how.")
     *target, what, state = words
     if what not in list(Switch) or state not in ("on", "off"):
         raise TargetError(

@@ -223,7 +223,7 @@ async def apply(
     `VerifyError` (set back), `RollbackError` (not set back).
     """
     journal = journal or Journal()
-    names = lock_names(device, plan.identity)
+    names = partial(lock_names, device, plan.identity)
     with device.offs.watched():
         async with locked_apart(journal.folder / "locks", names), device.conversation():
             return await _apply(device, plan, confirm, journal, command)

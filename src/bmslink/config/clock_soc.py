@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from bmslink.arguments import checked
@@ -148,7 +149,7 @@ async def adjust(
     journal = journal or Journal()
     plan, wish = wanted.plan, wanted.wish
     gate(plan)
-    async with locked_apart(journal.folder / "locks", lock_names(device, plan.identity)):
+    async with locked_apart(journal.folder / "locks", partial(lock_names, device, plan.identity)):
         certain = device.certain
         identity = await device.identify()
         same_as_planned(plan, identity)

@@ -76,7 +76,7 @@ async def resume(
     journal = journal or Journal()
     identity = await device.identify()
     with device.offs.watched():
-        async with locked_apart(journal.folder / "locks", lock_names(device, identity)):
+        async with locked_apart(journal.folder / "locks", partial(lock_names, device, identity)):
             table = await settings_to_compare(journal, device, identity)
             cut = await cut_off(journal, device, identity, table)
             if not cut:

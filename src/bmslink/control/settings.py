@@ -1,4 +1,4 @@
-"""A BMS's own settings from a file of JSON lines, as `settings show --json` prints them."""
+"""A BMS's own settings from a file of JSON lines, as `bmslink settings show --json` prints them."""
 
 from __future__ import annotations
 
@@ -34,11 +34,14 @@ def load_settings(path: Path) -> dict[str, float]:
             setting = msgspec.json.decode(line[:_LONGEST_LINE], type=_Setting)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
             raise TargetError(
-                f"{path}, line {number}: this is no setting as `settings show --json` prints it."
+                f"{path}, line {number}: this is no setting as `bmslink settings show --json` "
+                "prints it."
             ) from exc
         value = setting.value
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             found[setting.key] = float(value) if abs(value) < 1e12 else float("nan")
     if not data.strip():
-        raise TargetError(f"{path} is empty: `settings show --json` prints what belongs there.")
+        raise TargetError(
+            f"{path} is empty: `bmslink settings show --json` prints what belongs there."
+        )
     return found

@@ -118,8 +118,8 @@ def write(path: Path, run: Run) -> None:
         replace_file(path, msgspec.json.encode(run))
     except OSError as exc:
         raise StateError(
-            f"{path} cannot be written ({exc.strerror or exc}); `control status` will not know "
-            "of this run. BMSLINK_STATE may name another folder."
+            f"{path} cannot be written ({exc.strerror or exc}); `bmslink control status` will not "
+            "know of this run. BMSLINK_STATE may name another folder."
         ) from exc
 
 

@@ -75,7 +75,7 @@ def upgrade_of(path: Path) -> Upgrade:
     if new is None:
         raise TargetError(
             f"{path} is laid out in a way that cannot be upgraded here. Write `schema = {SCHEMA}` "
-            "into it yourself, and set what `bmslink control check` lists to today's values."
+            "into it yourself, and set what `bmslink control check FILE` lists to today's values."
         )
     return Upgrade(path, text, new, content["schema"], policies.as_shipped, added)
 

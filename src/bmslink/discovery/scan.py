@@ -104,11 +104,17 @@ def _next_time(found: Endpoint) -> str:
     return f"; next time write {shlex.quote(str(found))}"
 
 
+def meant(results: Sequence[Found]) -> list[Found]:
+    """The packs among what was found, each once: the surest protocol of a board, and an advert
+    that others send too only where nothing is surer."""
+    packs = [one for one in results if one.confidence in (CERTAIN, SERVED, OVERHEARD, LIKELY)]
+    return packs or [one for one in results if one.confidence == POSSIBLE]
+
+
 async def _find_one(protocol: str | None, pin: Pin | None, tell: Tell) -> Endpoint:
     """The only pack of a vendor or protocol in reach."""
     results = await scan(protocol=protocol, pin=pin, on_progress=tell)
-    packs = [one for one in results if one.confidence in (CERTAIN, SERVED, OVERHEARD, LIKELY)]
-    packs = packs or [one for one in results if one.confidence == POSSIBLE]
+    packs = meant(results)
     if not packs:
         ports = " ".join(f"{one.target}: {one.why}" for one in results[:3])
         raise UnknownDevice(f"No {protocol} pack was found. {ports}".strip())

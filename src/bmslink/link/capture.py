@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,15 @@ import msgspec
 from bmslink.errors import BmsError, CaptureError, PortDenied, PortNotFound, TransportError
 from bmslink.link.link import Framer
 
-__all__ = ["CaptureHeader", "Piece", "Scrubber", "Writer", "open_capture"]
+__all__ = [
+    "CaptureHeader",
+    "Piece",
+    "Scrubber",
+    "Writer",
+    "from_bytes",
+    "lines_of",
+    "open_capture",
+]
 
 Direction = Literal["rx", "tx"]
 _DIRECTIONS: tuple[Direction, ...] = ("rx", "tx")
@@ -205,6 +213,18 @@ def _why(exc: Exception) -> str:
 def _damaged(path: Path | str, line: int, why: str) -> CaptureError:
     shown = "".join(c if c.isprintable() else "?" for c in why[:200])  # may quote the line
     return CaptureError(f"{path}, line {line}: {shown}.", str(path), line)
+
+
+def from_bytes(recorded: bytes) -> tuple[CaptureHeader, list[Piece]]:
+    """What a `Writer` wrote, out of memory."""
+    head, *lines = recorded.splitlines()
+    header = msgspec.json.decode(head, type=CaptureHeader)
+    return header, [msgspec.json.decode(line, type=Piece) for line in lines]
+
+
+def lines_of(header: CaptureHeader, pieces: Iterable[Piece]) -> bytes:
+    """The file that holds these."""
+    return b"".join(msgspec.json.encode(item) + b"\n" for item in (header, *pieces))
 
 
 class Scrubber(Protocol):

@@ -102,6 +102,13 @@ class Codec(ABC, Generic[F]):
         """The frame with its secrets blanked and its checksum renewed; `None`: no secrets."""
         return None
 
+    names_of_board: ClassVar[frozenset[str]] = frozenset()
+    """The fields of its layouts that say whose board it is: serial numbers, names, user data."""
+
+    def private(self, frame: F) -> frozenset[str]:
+        """Those of one frame."""
+        return self.names_of_board
+
     def forget_settings(self) -> None:
         """What was read of the settings long ago may not be in the device any more."""
 

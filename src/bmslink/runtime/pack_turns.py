@@ -160,7 +160,7 @@ class PackTurns:
         closed inside."""
         taken = self.line(patience) if aside == "lent" else self.command(patience)
         async with taken as board:
-            await self._no_offs.wait()  # one that has begun would wait for the end of this
+            await self.offs_done()  # one that has begun would wait for the end of this
             self.aside, self.why_aside = aside, why
             self.off_asked.clear()
             try:
@@ -200,8 +200,9 @@ class PackTurns:
         return self._offs > 0
 
     async def offs_done(self) -> None:
-        """Wait until nothing is being switched off."""
-        await self._no_offs.wait()
+        """Wait until nothing is being switched off; another may begin as one ends."""
+        while self._offs:
+            await self._no_offs.wait()
 
     @asynccontextmanager
     async def poll(self) -> AsyncIterator[None]:

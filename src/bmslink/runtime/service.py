@@ -31,6 +31,7 @@ from bmslink.moments import utc_now
 from bmslink.named_banks import Banks
 from bmslink.packs import find_pin
 from bmslink.runtime.banks.keeper import BankKeeper
+from bmslink.runtime.banks.kept import BankStore
 from bmslink.runtime.clients.client_job import finish_changes
 from bmslink.runtime.feed import Feed
 from bmslink.runtime.history.keeper import HistoryKeeper
@@ -120,11 +121,11 @@ class Service:
         """Publishes an event of the service itself."""
         self.watcher = Watcher(self.feed, self._interval_of, self._settings_of)
         """What follows from readings: conditions, bound limits, energy."""
-        self.banks = BankKeeper(lambda: self._packs, self.feed, self.tell)
-        """Packs that are wired together, and their limits."""
         self.history: HistoryKeeper | None = self._keeper(plan)
         """What is kept on the disk; `None`: nothing is."""
         self._disk = PackDisk(DiskQueue(), folder or default_folder(), journal or Journal())
+        self.banks = BankKeeper(lambda: self._packs, self.feed, self.tell, self._bank_store())
+        """Packs that are wired together, and their limits."""
         self.alerting = Alerting.of(plan, self.feed, self.tell, self._disk)
         """Who is told what happens; `None`: nobody is."""
         self.began = utc_now()
@@ -235,6 +236,7 @@ class Service:
             await self._end(*self._tasks)
             self.tell("service_ended", "The service ends.")
             self.feed.close()
+            self.banks.save()
             if history is None:
                 lives.save()
             await self._disk.queue.flush(_LAST_WORDS)
@@ -245,6 +247,10 @@ class Service:
             for task in beside:
                 task.cancel()
             self._disk.queue.close()
+
+    def _bank_store(self) -> BankStore:
+        tell = partial(self.tell, "trouble", alarm=True)
+        return BankStore(self._disk.folder, self._disk.queue, tell)
 
     def _life_folder(self, *, keeps: bool) -> LifeFolder:
         tell, disk = partial(self.tell, "trouble", alarm=True), self._disk

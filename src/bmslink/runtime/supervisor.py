@@ -393,6 +393,6 @@ class PackSupervisor:
         pack.kinds = {name: limit.kind.value for name, limit in found.items()}
         pack.phase = decision.phase.value
         shadow = self._side is None or not self._side.enforcing
-        pack.policies = [*in_words(decision, shadow=shadow)]
+        pack.policies = [*in_words(decision, self._policies.engine, shadow=shadow)]
         pack.trips += trips_in(decision, self._policies.policies)
         self._board.show(at_once=changed)

@@ -6,6 +6,7 @@ No message repeats a value: it may be a secret.
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import time
 import tomllib
@@ -144,9 +145,11 @@ class Document:
             hint = f" ({ask})" if ask else ""
             raise self.wrong((*key, name), f"{title}unknown key {name!r}; known: {known}{hint}")
         if message.startswith("Object missing"):
-            raise self.wrong(key, f"{title}{name!r} is missing")
-        if message.startswith("Invalid enum value"):
-            message = _choices(kind, name, message)
+            words = _words(kind, name)
+            choice = " or ".join(json.dumps(each) for each in words)
+            hint = f": write {name} = {choice}" if choice else ""
+            raise self.wrong(key, f"{title}{name!r} is missing{hint}")
+        message = _choices(kind, name, message)
         what = message.partition(" - at ")[0].replace("Expected", "expected")
         what = re.sub(r"`([^`]+)`", lambda kind: _in_words(kind[1]), what)
         subject = f"{name}: " if name else ""
@@ -170,10 +173,16 @@ def _type_of(kind: type[Any], name: str) -> Any:
 
 def _choices(kind: type[Any], name: str, message: str) -> str:
     """What is said of a word that is none of those that can be chosen."""
+    words = _words(kind, name)
+    return f"expected one of {', '.join(words)}" if words else message
+
+
+def _words(kind: type[Any], name: str) -> list[str]:
+    """What can be chosen for a field; empty where anything else may be there."""
     words = _type_of(kind, name)
     if not (isinstance(words, type) and issubclass(words, Enum)):
-        return message
-    return f"expected one of {', '.join(str(each.value) for each in words)}"
+        return []
+    return [str(each.value) for each in words]
 
 
 def _in_words(kinds: str) -> str:

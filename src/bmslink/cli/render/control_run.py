@@ -124,7 +124,8 @@ def switches(found: Mapping[str, Any]) -> Iterator[str]:
     stop = found.get("stopped")
     if stop:
         why = f": {stop['why']}" if stop["why"] else ""
-        yield f"    EMERGENCY STOP by {clean(stop['who'] + why)}; `control reset` ends it"
+        ends = "`bmslink control reset TARGET` ends it"
+        yield f"    EMERGENCY STOP by {clean(stop['who'] + why)}; {ends}"
     for each in found.get("overrides", ()):
         left = duration(each["left"])
         yield f"    {clean(each['policy'])} is set aside by {clean(each['who'])}, {left} left"
@@ -152,7 +153,7 @@ def _switch(name: str, switch: Mapping[str, Any]) -> Iterator[str]:
     holders = ", ".join(map(_holder, switch["holders"]))
     if switch["stood_down"]:
         against = f" though {holders} would hold it off" if holders else ""
-        words.append(f"we stand down{against}: `bmslink control resume` ends that")
+        words.append(f"we stand down{against}: `bmslink control resume TARGET` ends that")
     elif holders:
         words.append(f"held by {holders}")
     command = switch["command"]

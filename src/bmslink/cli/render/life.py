@@ -15,9 +15,10 @@ _WIDTH = 20
 
 def life_lines(pack: str, life: _Life) -> Iterator[str]:
     """All of it. `life` is what the interface gives."""
-    yield f"{clean(pack)}: the life of its battery since {_day(life['since'])}"
+    since, until = _day(life["since"]), _minute(life["until"])
+    yield f"{clean(pack)}: the life of its battery since {since}, as of {until}"
     yield from _throughput(life["throughput"])
-    yield from _capacity(life["capacity"])
+    yield from _capacity(life["capacity"], life["chemistry"])
     yield from _full(life["full"])
     yield from _resistance(life["resistance"])
     yield from _imbalance(life["imbalance"])
@@ -51,32 +52,36 @@ def _throughput(flow: _Life) -> Iterator[str]:
 
 def _sure(flow: _Life, name: str, unit: float, digits: int) -> str:
     value, sure = flow[name], flow[f"{name}_uncertainty"]
-    return f"{value / unit:.{digits}f} ± {sure / unit:.{digits}f}"
+    return f"{_number(value / unit, digits)} ± {_number(sure / unit, digits)}"
 
 
-def _capacity(found: _Life) -> Iterator[str]:
+def _capacity(found: _Life, chemistry: str | None) -> Iterator[str]:
     now, share = found["now"], found["of_nominal"]
     nominal = "" if share is None else f", {share:.1f} % of nominal"
-    yield _line("capacity", _estimate(now, "Ah", 1, 1, "passes", nominal))
+    yield _line("capacity", _estimate(now, "Ah", 1, 1, "pass|passes", nominal))
     if now["value"] is not None:
+        if not found["judged"]:
+            yield _line("", f"not proven: the method was judged for LFP, not for {chemistry}")
         yield _line("  it changes", _trend(found["trend"], "% a year", 1))
     offset = found["offset"]
     if offset["value"] is not None:
-        yield _line("  current is off", _estimate(offset, "A", 1, 3, "loops from full to full"))
+        loops = "loop from full to full|loops from full to full"
+        yield _line("  current is off", _estimate(offset, "A", 1, 3, loops))
     if found["unused"]:
-        yield _line("", f"{found['unused']} passes were too uncertain and are not used")
+        yield _line("", f"{_count(found['unused'], 'pass|passes')} too uncertain, not used")
 
 
 def _full(full: _Life) -> Iterator[str]:
     if full["days"] is None:
-        why = full["why"] or "unknown"
-        yield _line("full last", f"{why} ({full['watched_days']:.1f} days)")
+        watched = _hours(24 * full["watched_days"])
+        yield _line("full last", f"unknown: {full['why']} It was watched for {watched}.")
         return
-    yield _line("full last", f"{full['days']:.1f} days ago, {full['count']} times in this record")
+    often = _count(full["count"], "time|times")
+    yield _line("full last", f"{full['days']:.1f} days ago; {often} in this record")
 
 
 def _resistance(found: _Life) -> Iterator[str]:
-    yield _line("cell resistance", _estimate(found["median"], "mΩ", 1000, 3, "steps"))
+    yield _line("cell resistance", _estimate(found["median"], "mΩ", 1000, 3, "step|steps"))
     if found["median"]["value"] is None:
         return
     warm, soc, delay = found["temperature"], found["soc"], found["delay"]
@@ -96,7 +101,7 @@ def _resistance(found: _Life) -> Iterator[str]:
 
 def _imbalance(found: _Life) -> Iterator[str]:
     for name, title in (("rest", "cells differ at rest"), ("top", "cells differ full")):
-        yield _line(title, " " + _estimate(found[name], "mV", 1, 1, "samples"))
+        yield _line(title, " " + _estimate(found[name], "mV", 1, 1, "sample|samples"))
         if found[name]["value"] is not None:
             yield _line("  it changes", _trend(found[f"{name}_trend"], "mV a year", 1))
 
@@ -113,8 +118,8 @@ def _bands(title: str, bands: Iterable[_Life], unit: str) -> Iterator[str]:
             name = f"below {high:g}"
         else:
             name = f"above {low:g}" if high is None else f"{low:g} to {high:g}"
-        parts.append(f"{name} {unit}: {band['hours']:.1f}" if name != "unknown" else
-                     f"unknown: {band['hours']:.1f}")  # fmt: skip
+        parts.append(f"{name} {unit}: {_number(band['hours'], 1)}" if name != "unknown" else
+                     f"unknown: {_number(band['hours'], 1)}")  # fmt: skip
     yield _line(title, "; ".join(parts) or "none yet")
 
 
@@ -127,8 +132,8 @@ def _rates(rates: Iterable[_Life]) -> Iterator[str]:
         name = f"above {low:g} C" if high is None else f"{low:g} to {high:g} C"
         yield _line(
             f"current {name}",
-            f" {hours:.1f} h, {rate['charged_capacity']:.1f} Ah in, "
-            f"{rate['discharged_capacity']:.1f} Ah out",
+            f" {_number(hours, 1)} h, {_number(rate['charged_capacity'], 1)} Ah in, "
+            f"{_number(rate['discharged_capacity'], 1)} Ah out",
         )
 
 
@@ -137,7 +142,13 @@ def _estimate(found: _Life, unit: str, scale: float, digits: int, of: str, more:
     if value is None:
         return f"unknown: {found['why']}"
     doubt = "" if sure is None else f" ± {scale * sure:.{digits}f}"
-    return f"{scale * value:.{digits}f}{doubt} {unit}{more} ({found['evidence']} {of})"
+    return f"{scale * value:.{digits}f}{doubt} {unit}{more} ({_count(found['evidence'], of)})"
+
+
+def _count(number: int, words: str) -> str:
+    """`words`: for one, and for several."""
+    one, several = words.split("|")
+    return f"{number} {one if number == 1 else several}"
 
 
 def _trend(found: _Life, unit: str, digits: int) -> str:
@@ -148,8 +159,22 @@ def _trend(found: _Life, unit: str, digits: int) -> str:
 
 
 def _hours(hours: float) -> str:
-    return f"{hours / 24:.1f} days" if hours >= 48 else f"{hours:.1f} h"
+    if hours >= 48:
+        return f"{hours / 24:.1f} days"
+    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
 
 
 def _day(text: object) -> str:
     return str(text)[:10]
+
+
+def _minute(text: object) -> str:
+    return f"{str(text)[:16].replace('T', ' ')} UTC"
+
+
+def _number(value: float, digits: int) -> str:
+    """With so many digits after the point; of less than one of the last, the first two that are
+    not zero."""
+    if 0 < abs(value) < 10**-digits:
+        return f"{value:.2g}"
+    return f"{value:.{digits}f}"

@@ -9,7 +9,7 @@ from bmslink.config.checks.check import Check, Draft, number
 from bmslink.model import Condition, Reading
 from bmslink.settings.setting import Danger, Value
 
-__all__ = ["Margin", "check_health", "check_load", "check_protection", "check_trip", "margins"]
+__all__ = ["LimitMargin", "check_health", "check_load", "check_protection", "check_trip", "margins"]
 
 _FLOWS = 0.5
 """A current that counts as charging or discharging, A."""
@@ -119,7 +119,7 @@ def _matters(trip: _Trip, current: float | None) -> bool:
     return True
 
 
-class Margin(NamedTuple):
+class LimitMargin(NamedTuple):
     """How far a pack is from one of its limits."""
 
     key: str
@@ -134,7 +134,7 @@ class Margin(NamedTuple):
     """What it would cut is in use."""
 
 
-def margins(reading: Reading, values: Mapping[str, Value | None]) -> Iterator[Margin]:
+def margins(reading: Reading, values: Mapping[str, Value | None]) -> Iterator[LimitMargin]:
     """How far a reading is from every limit that the settings hold and that it shows. A limit of
     0 is off on boards that can have it off."""
     live = _live(reading)
@@ -144,7 +144,7 @@ def margins(reading: Reading, values: Mapping[str, Value | None]) -> Iterator[Ma
             continue
         room = limit - value if trip.over else value - limit
         matters = _matters(trip, live.current)
-        yield Margin(trip.key, trip.what, value, limit, trip.unit, room, matters)
+        yield LimitMargin(trip.key, trip.what, value, limit, trip.unit, room, matters)
 
 
 _BAD_SHARE = 0.05

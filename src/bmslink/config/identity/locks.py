@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
-from functools import partial
 from pathlib import Path
 
 from bmslink.config.checks.check import refuse
@@ -43,12 +42,17 @@ def locked(folder: Path, names: Sequence[str]) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def locked_apart(folder: Path, names: Sequence[str]) -> AsyncIterator[None]:
-    """The same, and a thread takes the locks: a disk that hangs keeps no other pack. Raises
-    `GateError` also where it takes none in time."""
+async def locked_apart(folder: Path, names: Callable[[], Sequence[str]]) -> AsyncIterator[None]:
+    """The same, and a thread finds the names and takes the locks: a disk or a resolver that hangs
+    keeps no other pack. Raises `GateError` also where it takes none in time."""
+
+    def take_all() -> tuple[list[int], Sequence[str]]:
+        found = names()
+        return _take_all(folder, found), found
+
     with refusing("Nothing is sent without it."):
-        handles = await on_disk(partial(_take_all, folder, names), late=let_go)
-    with _held(handles, folder, names):
+        handles, taken = await on_disk(take_all, late=lambda late: let_go(late[0]))
+    with _held(handles, folder, taken):
         yield
 
 

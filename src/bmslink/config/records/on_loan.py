@@ -18,7 +18,7 @@ from bmslink.model import Identity, Switch
 from bmslink.storage.journal import JournalError, on_disk
 from bmslink.storage.state import state_path
 
-__all__ = ["NEVER_LENT", "SESSION", "changing_for_session", "lent_to"]
+__all__ = ["NEVER_LENT", "SESSION", "changing_for_session", "is_for_session", "lent_to"]
 
 SESSION = "session"
 """The check that fails meanwhile."""
@@ -45,6 +45,11 @@ def changing_for_session() -> Iterator[None]:
         yield
     finally:
         _ours.reset(token)
+
+
+def is_for_session() -> bool:
+    """Whether it is the session that sends here."""
+    return _ours.get()
 
 
 async def lent_to(device: Board, identity: Identity) -> str:

@@ -60,10 +60,15 @@ class SwitchingByHand(Protocol):
 
 
 async def may_run() -> bool:
-    """Whether a `control run` may have some pack, by the files that runs leave: an off looks at no
-    more where there are none, and loads nothing for it. A disk that hangs knows of none."""
+    """Whether a `control run` or a balancing session may have some pack, by the files that they
+    leave: an off looks at no more where there are none, and loads nothing for it. A disk that hangs
+    knows of none."""
+
+    def look() -> bool:
+        return any(any((state_path() / folder).glob("*.json")) for folder in ("", "sessions"))
+
     try:
-        return await apart(lambda: any(state_path().glob("*.json")), _MOMENT)
+        return await apart(look, _MOMENT)
     except (OSError, TimeoutError):
         return False
 

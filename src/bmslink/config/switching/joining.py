@@ -17,7 +17,15 @@ from bmslink.model import Command, Switch
 from bmslink.packs import load_packs
 from bmslink.places import where
 
-__all__ = ["JOIN", "freshen", "join_checks", "require_may_join", "tell_join", "why_not_join"]
+__all__ = [
+    "JOIN",
+    "bank_of",
+    "freshen",
+    "join_checks",
+    "require_may_join",
+    "tell_join",
+    "why_not_join",
+]
 
 JOIN = "join"
 """The check, and its waiver."""
@@ -27,16 +35,14 @@ _PATHS = (Switch.CHARGE, Switch.DISCHARGE)
 def why_not_join(
     device: Board, switch: Switch, *, by_file: bool = True, opened: bool = False
 ) -> str:
-    """Why a switch may not close now, in a sentence; empty: it may. `by_file`: without a name, the
-    place is looked up in bmslink.toml, which reads the disk. `opened`: as if it were open, though
-    it is closed."""
+    """Why a switch may not close now, in a sentence; empty: it may. `by_file`: the bank is looked
+    up in bmslink.toml, which reads the disk; else it is that of `Board.bank`. `opened`: as if it
+    were open, though it is closed."""
     if switch not in _PATHS:
         return ""
     if device.joins is not None:
         return device.joins.why_not(switch, opened=opened)
-    bank = device.named.bank if device.named is not None else ""
-    if not bank and device.named is None and by_file:
-        bank = _bank_at(device)
+    bank = bank_of(device) if by_file else device.bank
     if not bank:
         return ""
     return (
@@ -45,9 +51,11 @@ def why_not_join(
     )
 
 
-def _bank_at(device: Board) -> str:
-    """The bank of the pack that bmslink.toml names at this place; of a file that cannot be read
-    nothing is known."""
+def bank_of(device: Board) -> str:
+    """The bank of packs in parallel that a pack is in, by its name, else by its place in
+    bmslink.toml; of a file that cannot be read nothing is known."""
+    if device.named is not None:
+        return device.named.bank
     try:
         packs = load_packs()
     except TargetError:

@@ -157,7 +157,7 @@ async def _on(device: Board, command: Command, journal: Journal) -> Outcome:
     """By a command of the protocol."""
     identity = await device.identify()
     async with (
-        locked_apart(journal.folder / "locks", lock_names(device, identity)),
+        locked_apart(journal.folder / "locks", partial(lock_names, device, identity)),
         by_hand().switching_on(device, identity, command.switch) as freed,
     ):
         await _free(device, identity, command.switch, journal)

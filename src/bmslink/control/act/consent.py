@@ -83,16 +83,16 @@ def may_enforce(approval: Approval | None, pack: str, text: str) -> Standing:
     """What the policy file `text` may do on a pack, by what was approved for it. Pure."""
     if approval is None or approval.pack != pack or approval.digest != digest_of(approval.text):
         told = (
-            f"Nothing is approved for {pack}: its policies only watch. `bmslink control approve` "
-            "shows what they may do, and asks."
+            f"Nothing is approved for {pack}: its policies only watch. `bmslink control approve "
+            "TARGET FILE` shows what they may do, and asks."
         )
         return Standing(Acts.NOTHING, None, True, told, alarm=True)
     if approval.digest == digest_of(text):
         return Standing(Acts.THIS, text, False, "")
     told = (
         f"The policy file was changed since {approval.by} approved it ({approval.time}): what was "
-        "approved goes on acting, and the changed file only watches. `bmslink control approve` "
-        "ends that."
+        "approved goes on acting, and the changed file only watches. `bmslink control approve "
+        "TARGET FILE` ends that."
     )
     return Standing(Acts.KEPT, approval.text, True, told)
 

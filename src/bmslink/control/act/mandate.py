@@ -12,9 +12,18 @@ from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.limits import Reason
 from bmslink.control.decide.policy import Demand, Severity
 
-__all__ = ["Mandate", "SwitchWish", "left_holders", "let_go", "person_holder", "wish_for"]
+__all__ = [
+    "STOPPED_BY",
+    "Mandate",
+    "SwitchWish",
+    "left_holders",
+    "let_go",
+    "person_holder",
+    "wish_for",
+]
 
-_HOST_POWER = "host_power"
+STOPPED_BY = "emergency stop by "
+"""Why a switch is off, before the name of who stopped everything."""
 
 
 class Mandate(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +116,7 @@ def wish_for(
         why = f"{record.person} switched it off"
         wish = _also(wish, Demand.OPEN_NOW, holder, why, emergency=False)
     if ledger.stop is not None:
-        why = f"emergency stop by {ledger.stop.who}"
+        why = f"{STOPPED_BY}{ledger.stop.who}"
         wish = _also(wish, Demand.OPEN_NOW, STOP, why, emergency=True)
     return wish
 

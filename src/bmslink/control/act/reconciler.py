@@ -201,7 +201,7 @@ class _Cycle:
         text = (
             f"Somebody else switched {name} on against us twice within {window / 60:g} min. We "
             f"stand down and no longer hold it off ({', '.join(record.holders)}); an emergency is "
-            "still answered, once. `bmslink control resume` ends this."
+            "still answered, once. `bmslink control resume TARGET` ends this."
         )
         self._say("stand_down", name, text, alarm=True)
         return _change(record, down=now, owner=Owner.FOREIGN, holders=(), person="")

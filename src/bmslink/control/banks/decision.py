@@ -163,6 +163,12 @@ class BankDecision(msgspec.Struct, frozen=True, kw_only=True):
         return Limits(*map(_plain, found))
 
     @property
+    def bound(self) -> tuple[object, ...]:
+        """Which reason of which pack binds each limit."""
+        values = tuple(getattr(self, name) for name in LIMITS)
+        return tuple((v.reasons[0].code, v.why.code, v.why.pack) if v else None for v in values)
+
+    @property
     def state(self) -> tuple[object, ...]:
         """What is told at once when it changes: all but time and measurements."""
         values = tuple(getattr(self, name) for name in LIMITS)

@@ -58,6 +58,10 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     """It has policies."""
     apart: bool = False
     """A person says that it is disconnected from the others."""
+    board: str = ""
+    """Which board it has; empty: it has not said so."""
+    was: Mapping[Direction, bool | None] = {}
+    """How it conducted before a restart, until it is read."""
 
     def fresh(self, now: float) -> bool:
         """Whether its reading says how it is now."""
@@ -93,7 +97,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
             return False
         reading = self.reading
         if reading is None:
-            return None
+            return self.was.get(direction)
         flow = self.flow(direction) or 0.0
         if flow > at_rest(self.capacity):
             return True  # whatever its switches say
@@ -131,8 +135,8 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
             return 0.0
         limit: Limit = getattr(self.decision.limits, _CURRENTS[direction])
         open_ = f"bms_{direction}_fet", RECOVERY
-        closed = min((r.value for r in limit.reasons if r.policy not in open_), default=0.0)
-        return max(closed, limit.value) * self._counts(now)
+        closed = (each.value for each in limit.reasons if each.policy not in open_)
+        return min(closed, default=limit.value) * self._counts(now)
 
     def binding(self, direction: Direction) -> tuple[str, str]:
         """The policy that holds that current where it is, and why."""

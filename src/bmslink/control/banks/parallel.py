@@ -23,6 +23,7 @@ from bmslink.control.banks.decision import (
     in_order,
 )
 from bmslink.control.banks.member import DIRECTIONS, Direction, Member
+from bmslink.control.banks.memory import BankMemory
 from bmslink.control.banks.shares import PackShare, ShareBook
 from bmslink.control.banks.sums import parallel_sums
 from bmslink.control.decide.lasting.phase import ChargePhase
@@ -43,6 +44,10 @@ _WORTH = 1.05
 is known of the shares, and no inverter wants to hear of each per cent."""
 _LATELY = 5.0
 """s: limits that were in force within them are what a sink may still obey."""
+_TURNED = (
+    "The current of {} goes the other way than that of the others whenever the load changes: its "
+    "sign is wrong, or it is not wired to them. What is reckoned of its share is wrong as well."
+)
 _LIMIT = {"charge": "ccl", "discharge": "dcl"}
 _LEAST_FAR = (ChargePhase.BULK, ChargePhase.REBULK, ChargePhase.ABSORPTION, ChargePhase.FLOAT)
 
@@ -62,6 +67,9 @@ class ParallelBank:
             "dcl": Ramp(_HOLD, _SLOPE * count),
             "dvl": Ramp(_HOLD, _VOLTAGE_SLOPE * cells, turned=True),
         }
+        self._kept = BankMemory()
+        """What is known of before a restart."""
+        self._members: Mapping[str, Member] = {}
         self._blocked: dict[Direction, frozenset[str]] = {}
         self._lately: dict[Direction, deque[tuple[float, float]]] = {
             direction: deque() for direction in DIRECTIONS
@@ -70,8 +78,27 @@ class ParallelBank:
         self._said: dict[tuple[str, Direction], tuple[tuple[object, ...], BankReason]] = {}
         """The reason of each pack, with what it was made of."""
 
+    def remember(self, now: float) -> BankMemory:
+        """What must survive a restart."""
+        known = self._kept.heard(self._members, now)
+        ramps = {name: ramp.remember(now) for name, ramp in self._ramps.items()}
+        return BankMemory(
+            shares=self.book.kept(), packs=known.packs, over=self.book.overloads(now), ramps=ramps
+        )
+
+    def recall(self, memory: BankMemory, now: float) -> None:
+        """The same back. A limit that was worked out meanwhile, and is more restrictive, stays."""
+        self._kept = memory
+        self.book.recall(memory.shares, memory.over, now)
+        for name, found in memory.ramps.items():
+            if name in self._ramps and self._ramps[name].value is None:
+                self._ramps[name].restore(found, now)
+
     def step(self, members: Sequence[Member], now: float) -> BankDecision:
         """The limits at `now`, monotonic seconds."""
+        members = [self._as_it_was(each) for each in members]
+        self._members = {each.name: each for each in members}
+        self.book.meet(members)
         trouble = [*_unlike(members)]
         paths = {d: {m.name: m.conducts(d, now) for m in members} for d in DIRECTIONS}
         blocked = {d: frozenset(n for n, on in each.items() if on is False)
@@ -95,6 +122,12 @@ class ParallelBank:
             return _change(decision, trouble=tuple(trouble))
         return self._decide(decision, members, paths, shares, now)
 
+    def _as_it_was(self, member: Member) -> Member:
+        """A pack that was not read since a restart is as it was before."""
+        if member.reading is not None or not (was := self._kept.was(member.name, member.board)):
+            return member
+        return _change(member, was=was)
+
     def _decide(
         self,
         decision: BankDecision,
@@ -115,7 +148,7 @@ class ParallelBank:
             cvl=self._voltage("cvl", cvl, now),
             dvl=self._voltage("dvl", dvl, now),
             phase=next((each.value for each in _LEAST_FAR if each in phases), None),
-            trouble=tuple(_missing(members, paths, now)),
+            trouble=(*_missing(members, paths, now), *map(_TURNED.format, self.book.turned)),
         )
 
     # -- shares ----------------------------------------------------------------------------------
@@ -182,11 +215,11 @@ class ParallelBank:
     ) -> BankReason:
         allowed = member.most(direction, now)
         fresh = member.fresh(now)
-        if fresh:
+        policy, why = member.binding(direction)
+        if fresh and policy != UNHEARD:  # before anything is allowed, no current is too much
             limits = [value for _, value in lately]
             self.book.watch(member, direction, allowed, limits, together)
         value, over = self.book.most(member, direction, allowed, share, now, blocked=self._blocked)
-        policy, why = member.binding(direction)
         value = _down(value)
         of = value, allowed, over, fresh, member.heard is None, policy, why
         key = member.name, direction

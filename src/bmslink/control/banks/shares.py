@@ -12,12 +12,14 @@ is in the bounds.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
 from bmslink.control.banks.member import DIRECTIONS, Direction, Member
+from bmslink.control.banks.memory import KeptOverload, KeptShare
 
 __all__ = ["PackShare", "ShareBook", "SteadyState"]
 
@@ -40,6 +42,8 @@ _NOISE, _NOISE_SHARE = 0.3, 0.01
 """A and a share of it: how wrong a steady current may be."""
 _OVER, _OVER_SHARE = 0.5, 0.02
 """A and a share: a pack further beyond its limit than that takes more than it should."""
+_SAME = 0.01
+"""A capacity that differs by less is the same."""
 _KEPT_SHARES = 64
 """Sets of packs whose shares are remembered."""
 _KEPT = 60.0
@@ -78,8 +82,8 @@ class _Known(msgspec.Struct):
     source: str
     steps: int = 0
     spread: float = 0.0
-    recent: deque[tuple[float, float]] = msgspec.field(default_factory=lambda: deque(maxlen=8))
-    """Times and currents of its last readings."""
+    board: str = ""
+    """The board that it was learned of."""
 
 
 class ShareBook:
@@ -90,18 +94,95 @@ class ShareBook:
         packs = [*members]
         measured = sorted(resistance[m.name] * m.capacity for m in packs if m.name in resistance)
         typical = measured[len(measured) // 2] if measured else 1.0  # Ω·Ah
-        self._known: dict[str, _Known] = {}
+        self._capacity = {each.name: each.capacity for each in packs}
+        self._prior: dict[str, _Known] = {}
+        """Of what people say, before anything is learned."""
         for each in packs:
             source = "resistance" if each.name in resistance else "capacity"
             ohms = resistance.get(each.name, typical / each.capacity)
-            self._known[each.name] = _Known(1 / ohms, _UNSURE[source], source)
+            self._prior[each.name] = _Known(1 / ohms, _UNSURE[source], source)
+        self._learned: dict[str, _Known] = {}
+        """What was learned, of one board each."""
+        self._boards = {each.name: each.board for each in packs}
+        """Which board each pack has now."""
+        self._recent: dict[str, deque[tuple[float, float]]] = {
+            each.name: deque(maxlen=8) for each in packs
+        }
+        """Times and currents of the last readings."""
         self.anchor: SteadyState | None = None
         self._shares: dict[tuple[tuple[str, ...], tuple[str, ...]], Mapping[str, PackShare]] = {}
         """What was worked out, until something is learned."""
+        self._turned: dict[str, int] = {}
+        """How often in a row a pack answered to a load the other way than most."""
         self._over: dict[tuple[str, Direction], tuple[float, float]] = {}
         """The share that was seen of a pack beyond its limit, and when."""
         self._beyond: dict[tuple[str, Direction], float] = {}
         """Since when a pack is beyond its limit."""
+
+    # -- what is kept ----------------------------------------------------------------------------
+
+    def kept(self) -> dict[str, KeptShare]:
+        """What was learned, by the names of packs."""
+        mean = self._mean_of_an_ah()
+        return {
+            name: KeptShare(
+                board=known.board, capacity=self._capacity[name],
+                conductance=known.conductance / self._capacity[name] / mean, factor=known.factor,
+                steps=known.steps, spread=known.spread,
+            )
+            for name, known in self._learned.items()
+        }  # fmt: skip
+
+    def overloads(self, now: float) -> tuple[KeptOverload, ...]:
+        """What was seen of packs beyond their limits, and still counts."""
+        return tuple(
+            KeptOverload(pack=name, direction=direction, share=share, age=now - at)
+            for (name, direction), (share, at) in self._over.items()
+            if 0 <= now - at <= _KEPT
+        )
+
+    def recall(
+        self, kept: Mapping[str, KeptShare], over: Iterable[KeptOverload], now: float
+    ) -> None:
+        """The same back, but of packs that have other cells now."""
+        for seen in over:
+            if seen.pack in self._prior and seen.direction in DIRECTIONS:
+                self._over.setdefault((seen.pack, seen.direction), (seen.share, now - seen.age))
+        mean = self._mean_of_an_ah()
+        for name, each in kept.items():
+            capacity = self._capacity.get(name)
+            if capacity is not None and math.isclose(capacity, each.capacity, rel_tol=_SAME):
+                factor = min(each.factor, _UNSURE["capacity"])
+                self._learned[name] = _Known(
+                    each.conductance * capacity * mean, factor, "steps", each.steps, each.spread,
+                    each.board,
+                )  # fmt: skip
+        self._shares.clear()
+
+    def _mean_of_an_ah(self) -> float:
+        """By what people say: what is learned moves it between the packs only."""
+        whole = sum(known.conductance for known in self._prior.values())
+        return whole / sum(self._capacity.values())
+
+    def _known(self, name: str) -> _Known:
+        """What is known of the board that a pack has now, or had when it was heard last."""
+        learned, board = self._learned.get(name), self._boards[name]
+        if learned is None or (board and board != learned.board):
+            return self._prior[name]
+        return learned
+
+    def meet(self, members: Iterable[Member]) -> None:
+        """Which boards they have now: another one inherits nothing."""
+        for each in members:
+            if each.board and each.board != self._boards[each.name]:
+                before, self._boards[each.name] = self._boards[each.name], each.board
+                self._shares.clear()
+                if before:
+                    self.forget_anchor()
+                    self._recent[each.name].clear()
+                    self._turned.pop(each.name, None)
+                    for direction in DIRECTIONS:
+                        self._over.pop((each.name, direction), None)
 
     # -- what is heard ---------------------------------------------------------------------------
 
@@ -110,24 +191,25 @@ class ShareBook:
         after a step of the current a measurement."""
         for each in members:
             current, heard = each.flow("charge"), each.heard
-            recent = self._known[each.name].recent
+            recent = self._recent[each.name]
             if current is not None and heard is not None and not _seen(recent, heard):
                 recent.append((heard, current))
         if all(each.fresh(now) and self._steady(each, now) for each in members):
-            currents = {each.name: _mean(self._known[each.name].recent) for each in members}
+            currents = {each.name: _mean(self._recent[each.name]) for each in members}
             found = SteadyState(now, currents, sum(currents.values()))
             if self.anchor is not None:
                 self._learn(members, self.anchor, found)
             self.anchor = found
 
     def _steady(self, member: Member, now: float) -> bool:
-        last = [*self._known[member.name].recent][-_READINGS:]
+        last = [*self._recent[member.name]][-_READINGS:]
         if len(last) < _READINGS or now - last[0][0] > (_READINGS + 3) * max(member.interval, 1.0):
             return False
         currents = [current for _, current in last]
         return max(currents) - min(currents) <= max(_STEADY, _STEADY_SHARE * member.capacity)
 
     def _learn(self, members: Sequence[Member], before: SteadyState, after: SteadyState) -> None:
+        self._look_at_signs(members, before, after)
         step = after.total - before.total
         least = max(_STEP, _STEP_SHARE * sum(each.capacity for each in members))
         if abs(step) < least or after.time - before.time > _DRIFT:
@@ -142,13 +224,45 @@ class ShareBook:
         if len(taking) < 2 or sum(moved[each.name] for each in taking) < 0.9:
             return
         self._shares.clear()
-        whole = sum(self._known[each.name].conductance for each in taking)
+        whole = sum(self._known(each.name).conductance for each in taking)
         for each in taking:
-            self._take(self._known[each.name], moved[each.name] * whole)
+            self._take(each.name, moved[each.name] * whole)
 
-    @staticmethod
-    def _take(known: _Known, found: float) -> None:
+    def _look_at_signs(
+        self, members: Sequence[Member], before: SteadyState, after: SteadyState
+    ) -> None:
+        """All packs of one network answer to a load the same way. One that answers the other way
+        than most, again and again, reads its current with the wrong sign."""
+        if after.time - before.time > _DRIFT:
+            return
+        large = {}
+        for each in members:
+            step = after.currents[each.name] - before.currents[each.name]
+            if abs(step) >= max(_STEP / 2, _STEP_SHARE * each.capacity):
+                large[each.name] = step
+        up = [name for name, step in large.items() if step > 0]
+        down = [name for name in large if name not in up]
+        few, many = sorted((up, down), key=len)
+        if len(many) < 2 or len(few) == len(many):
+            return
+        for name in few:
+            self._turned[name] = self._turned.get(name, 0) + 1
+        for name in many:
+            self._turned.pop(name, None)
+
+    @property
+    def turned(self) -> list[str]:
+        """The packs that read their current with the wrong sign, by all that was seen."""
+        return [name for name, count in self._turned.items() if count >= _READINGS]
+
+    def _take(self, name: str, found: float) -> None:
         """One measurement of a conductance."""
+        known = self._known(name)
+        if known is self._prior[name]:
+            known = msgspec.structs.replace(known, board=self._boards[name])
+        elif not known.board:
+            known.board = self._boards[name]
+        self._learned[name] = known
         weight = 1.0 if not known.steps else _WEIGHT
         off = abs(found - known.conductance) / known.conductance
         known.spread = off * _WEIGHT + known.spread * (1 - _WEIGHT) if known.steps else 0.0
@@ -198,7 +312,7 @@ class ShareBook:
         return self._shares[key]
 
     def _work_out(self, sure: Sequence[str], maybe: Sequence[str]) -> Mapping[str, PackShare]:
-        known = {name: self._known[name] for name in (*sure, *maybe)}
+        known = {name: self._known(name) for name in (*sure, *maybe)}
         certain = [known[name] for name in sure]
         weak = sum(each.conductance / each.factor for each in certain)
         likely = sum(each.conductance for each in certain)

@@ -48,6 +48,10 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
         return self.name == "done"
 
 
+_SHUT = 600.0
+"""s for which a board may let nothing in without a reason: some look again only so often."""
+
+
 class _Rule(NamedTuple):
     name: str
     holds: bool
@@ -63,6 +67,7 @@ def why_ended(
     around: Around,
     *,
     at_top: bool,
+    blind: str = "",
 ) -> tuple[Ending | None, dict[str, HeldEnd]]:
     """What ends it at this moment, if anything, and what of it holds for a while already. What
     protects comes first. Without a reading nothing that a reading shows goes on or is over."""
@@ -85,7 +90,7 @@ def why_ended(
         apart = 0.0 if now is None else 1000 * now.delta
         text = f"The cells are {apart:.0f} mV apart after a rest at the top."
         return Ending(name="done", text=text), held
-    return _too_long(plan, state), held
+    return _too_long(plan, state, blind), held
 
 
 def _ripe(
@@ -103,10 +108,11 @@ def _ripe(
     return None, held
 
 
-def _too_long(plan: SessionPlan, state: SessionState) -> Ending | None:
+def _too_long(plan: SessionPlan, state: SessionState, blind: str) -> Ending | None:
     n, silent = plan.numbers, state.time - state.seen
     if silent >= n.blind:
-        text = f"Nothing was heard of the pack for {silent / 3600:.1f} h."
+        why = f": {blind}" if blind else ""
+        text = f"Nothing usable was heard of the pack for {silent / 3600:.1f} h{why}."
         return Ending(name="blind", text=text)
     if state.time >= 3600 * n.hours:
         return Ending(name="time", text=f"It may take {n.hours:g} h, and those are over.")
@@ -147,6 +153,10 @@ def _people(now: CellsNow, *, balance_switch: bool | None, held_back: bool) -> I
     if not moved:
         off = now.charge_switch is False and not held_back and not now.passing
         yield _Rule("switched", off, "Somebody switched charging off by another way.", 5.0, 3)
+        if not off:  # a board that does not show its switch
+            shut = now.shut and not held_back
+            text = "The board lets no charge current in and does not say why: is it switched off?"
+            yield _Rule("switched", shut, text, _SHUT, 3)
 
 
 def _progress(

@@ -18,6 +18,8 @@ from bmslink.control.sessions.moment import CellsNow
 from bmslink.control.sessions.options import SessionOptions
 from bmslink.control.sessions.plan import SessionPlan
 from bmslink.control.sessions.state import SessionState
+from bmslink.link.transport import Endpoint
+from bmslink.places import recorded_place, where
 from bmslink.storage.state import DamagedState, StateFolder, state_path
 
 __all__ = ["KeptSession", "SessionStore", "Value"]
@@ -97,10 +99,10 @@ class SessionStore:
             with suppress(DamagedState):
                 yield _session(found)
 
-    def at(self, place: str, name: str = "") -> KeptSession | None:
-        """The session of the pack at a place, or of that name."""
+    def at(self, target: Endpoint, name: str = "") -> KeptSession | None:
+        """The session of the pack at a place, however that is written, or of that name."""
         for kept in self.all():
-            if kept.place == place or (name and kept.name == name):
+            if _is_at(target, name, kept.target, kept.name):
                 return kept
         return None
 
@@ -114,14 +116,16 @@ class SessionStore:
         self._open.forget(kept.pack)
         self._wishes.forget(kept.pack)
 
-    def report(self, place: str, name: str = "") -> dict[str, Any] | None:
-        """Of the last session of the pack at a place, or of that name."""
-        for found in self._reports.each():
-            same = found.get("place") == place or (name and found.get("name") == name)
-            if same and isinstance(found.get("report"), dict):
-                report: dict[str, Any] = found["report"]
-                return report
-        return None
+    def report(self, target: Endpoint, name: str = "") -> dict[str, Any] | None:
+        """Of the last session of the pack at a place, or of that name: the one that ended last,
+        where there are more because another board was there."""
+        reports = [
+            found["report"]
+            for found in self._reports.each()
+            if isinstance(found.get("report"), dict)
+            and _is_at(target, name, found["report"].get("target"), found.get("name"))
+        ]
+        return max(reports, key=lambda report: str(report.get("ended")), default=None)
 
     def cancel(self, kept: KeptSession, who: str) -> None:
         """Ask whoever runs it to end it. Raises `UnwritableState`."""
@@ -136,6 +140,16 @@ class SessionStore:
         if found is None or found.get("id") != kept.id:
             return ""
         return str(found.get("cancel") or "somebody")
+
+
+def _is_at(target: Endpoint, name: str, kept_target: object, kept_name: object) -> bool:
+    """Whether what is kept is of the pack at a place, or of that name."""
+    name = name or target.name or ""
+    if name and kept_name == name:
+        return True
+    if kept_target == str(target):
+        return True
+    return recorded_place({"target": kept_target}).same(where(target, ask=False))
 
 
 def _session(found: Mapping[str, Any]) -> KeptSession:

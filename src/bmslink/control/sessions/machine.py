@@ -16,7 +16,7 @@ from bmslink.control.sessions.moment import CellsNow
 from bmslink.control.sessions.permit import permitted
 from bmslink.control.sessions.plan import SessionPlan
 from bmslink.control.sessions.state import Around, Phase, SessionState
-from bmslink.control.sessions.wishes import ChargeWish, ceiling, charge_current
+from bmslink.control.sessions.wishes import ChargeWish, ceiling, charge_current, resting
 
 __all__ = ["SessionStep", "step"]
 
@@ -52,7 +52,7 @@ def step(
         state = _counted(plan, state, now, passed)
         state = _phased(plan, state, now)
     at_top = now is not None and _at_top(plan, now)
-    end, held = why_ended(plan, state, now, around, at_top=at_top)
+    end, held = why_ended(plan, state, now, around, at_top=at_top, blind=blind)
     state = msgspec.structs.replace(state, ends=held)
     if end is not None:
         return SessionStep(state=state, wish=ChargeWish(why=end.text), end=end)
@@ -89,7 +89,8 @@ def _counted(plan: SessionPlan, state: SessionState, now: CellsNow, passed: floa
         change["held"] = state.held + passed
         closer = state.best is None or now.delta <= state.best - 0.001
         change["best"] = now.delta if closer else state.best
-        change["stalled"] = 0.0 if closer else state.stalled + passed
+        good = closer or now.delta <= plan.target
+        change["stalled"] = 0.0 if good else state.stalled + passed
         due = now.balancing is False and now.delta > plan.target and state.permit.on is not False
         change["idle"] = state.idle + passed if due and not state.worked else 0.0
     return msgspec.structs.replace(state, **change)
@@ -107,10 +108,10 @@ def _phased(plan: SessionPlan, state: SessionState, now: CellsNow) -> SessionSta
         return _to(state, Phase.APPROACH)
     calm = now.current is not None and abs(now.current) <= plan.rest_current
     if state.phase is Phase.HOLD:
-        good = now.delta <= plan.target and calm and top
+        good = now.delta <= plan.target and top
         within = (time if state.within is None else state.within) if good else None
         state = msgspec.structs.replace(state, within=within)
-        if within is not None and time - within >= plan.numbers.enough:
+        if within is not None and calm and time - within >= plan.numbers.enough:
             return _to(state, Phase.SETTLE)
         return state
     return _settled(plan, state, now, calm=calm)
@@ -142,9 +143,9 @@ def _wished(plan: SessionPlan, state: SessionState, now: CellsNow, around: Aroun
         voltage = ceiling(now, plan.top)
         amps = charge_current(now.high, plan.top, plan.full, plan.holding, n)
         if state.phase is Phase.SETTLE:  # nothing is pushed, and no load is fed by the pack
-            voltage, amps = min(voltage, now.total), min(amps, plan.holding)
+            voltage, amps = resting(now, plan.top), min(amps, plan.holding)
     else:
-        voltage, amps = now.total, 0.0
+        voltage, amps = resting(now, plan.top), 0.0
     cvl, cvl_memory = _eased(state.cvl, voltage, n.slope * plan.cells, n.wait, state)
     ccl, ccl_memory = _eased(state.ccl, amps, n.ramp * (plan.capacity or 10.0), n.wait, state)
     permit, balance, more = permitted(plan, state.permit, now, state.time, around.balance_held)

@@ -49,6 +49,8 @@ class CellsNow(msgspec.Struct, frozen=True, kw_only=True):
     charge_switch: bool | None = None
     balance_switch: bool | None = None
     charging_allowed: bool | None = None
+    shut: bool = False
+    """No charge current is let in, and nothing that the board says is the reason."""
     protections: tuple[str, ...] = ()
     """What has tripped and does not pass by itself, and what is broken."""
     passing: tuple[str, ...] = ()
@@ -96,6 +98,10 @@ def look(reading: Reading, capacity: float | None = None) -> CellsNow:
     probes = _known(reading.temperatures, cells=True)
     parts = _known(reading.temperatures, cells=False)
     tripped = [*reading.protections, *reading.faults]
+    switch, shut = reading.charge_switch, False
+    if switch is None and reading.charging_allowed is False and not tripped:
+        locked = Condition.SOFTWARE_LOCK in reading.alarms
+        switch, shut = False if locked else None, not reading.alarms
     return CellsNow(
         cells=cells,
         current=reading.current,
@@ -105,9 +111,10 @@ def look(reading: Reading, capacity: float | None = None) -> CellsNow:
         coldest=min(probes, default=None),
         part=max(parts, default=None),
         balancing=reading.balancing_active,
-        charge_switch=reading.charge_switch,
+        charge_switch=switch,
         balance_switch=reading.balance_switch,
         charging_allowed=reading.charging_allowed,
+        shut=shut,
         protections=tuple(str(c) for c in tripped if c not in _PASSING),
         passing=tuple(str(c) for c in reading.protections if c in _PASSING),
     )

@@ -36,7 +36,9 @@ class SessionNumbers(msgspec.Struct, frozen=True, kw_only=True):
     bulk: float = 0.2
     """C: the charge current until the top is near."""
     holding: float = 0.02
-    """C: the charge current at the top, and what counts as rest."""
+    """C: the charge current at the top, unless the balancer takes more; and what counts as rest."""
+    least_rest: float = 0.3
+    """A that counts as rest on a small pack: boards measure no less well."""
     most_current: float = 0.2
     """C above which the voltages are those of the resistances, and nothing is balanced by them."""
     enough: float = 600.0

@@ -49,7 +49,7 @@ class SessionPlan(msgspec.Struct, frozen=True, kw_only=True):
     full: float
     """A until the top is near."""
     holding: float
-    """A at the top, and what counts as rest."""
+    """A at the top."""
     coldest: float
     """°C of a cell below which it is not charged."""
     hottest: float
@@ -70,8 +70,9 @@ class SessionPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def rest_current(self) -> float:
-        """A below which the pack counts as being at rest."""
-        return self.holding
+        """A below which the pack counts as being at rest: the difference that is left must not be
+        that of the resistances. Less than at the top, where a strong balancer is fed."""
+        return max(self.numbers.holding * (self.capacity or 0.0), self.numbers.least_rest)
 
     @property
     def agreement(self) -> str:

@@ -186,6 +186,11 @@ def _state(now: CellsNow, before: Before) -> Iterator[SessionCheck]:
         yield _check("current", f"The pack is being {way} with {abs(now.current):.1f} A.")
     if now.charge_switch is False:
         yield _refuse("charging", "Charging is switched off: switch it on first.")
+    elif now.shut:
+        yield _refuse(
+            "charging",
+            "The board lets no charge current in and does not say why: switch charging on first.",
+        )
     if now.protections:
         names = ", ".join(now.protections)
         yield _refuse("protections", f"The BMS protects or reports a fault: {names}.")

@@ -35,6 +35,10 @@ class SetBack(msgspec.Struct, frozen=True, kw_only=True):
     """Settings that somebody else changed meanwhile."""
     writes: int = 0
 
+    def of_nothing(self) -> SetBack:
+        """The same of a session that came to change nothing."""
+        return msgspec.structs.replace(self, rows=())
+
 
 class SessionReport(msgspec.Struct, frozen=True, kw_only=True):
     """V, A, Ah, °C, h."""

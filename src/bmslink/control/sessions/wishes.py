@@ -11,7 +11,7 @@ from bmslink.control.decide.limits import Kind, Limit, Reason, whole_thousandths
 from bmslink.control.sessions.moment import CellsNow
 from bmslink.control.sessions.numbers import SessionNumbers
 
-__all__ = ["NAME", "ChargeWish", "alone", "ceiling", "charge_current", "narrowed"]
+__all__ = ["NAME", "ChargeWish", "alone", "ceiling", "charge_current", "narrowed", "resting"]
 
 NAME = "balance_session"
 """How reasons call it."""
@@ -35,6 +35,12 @@ def ceiling(now: CellsNow, top: float) -> float:
     distance; a cell that is over the top lowers it below what the pack has now."""
     room = top - now.high
     return now.total + len(now.cells) * room
+
+
+def resting(now: CellsNow, top: float) -> float:
+    """The voltage of the pack at which nothing is pushed, V: what it has, and never more than
+    leaves its highest cell at the top."""
+    return min(now.total, ceiling(now, top))
 
 
 def charge_current(

@@ -70,7 +70,9 @@ class ReceiverOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         except UsageError as error:
             raise ValueError(f"kinds: {error}") from error
         if OUTPUT in kinds:
-            raise ValueError(f"kinds: no alert is made of {OUTPUT}: `service status` shows it")
+            raise ValueError(
+                f"kinds: no alert is made of {OUTPUT}: `bmslink service status` shows it"
+            )
 
     @property
     def all_kinds(self) -> frozenset[str]:

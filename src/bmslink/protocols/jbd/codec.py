@@ -166,6 +166,11 @@ class JBDCodec(Codec[JBDFrame]):
                 )
         return result
 
+    def private(self, frame: JBDFrame) -> frozenset[str]:
+        """The barcode; the other two strings name maker and model."""
+        barcode = _BARCODE in (frame.mark, frame.code)
+        return frozenset({"text"}) if barcode and not frame.module else frozenset()
+
     def scrub(self, frame: JBDFrame) -> bytes | None:
         """PINs travel in the writes 06, 07 and 09, and in the module's 15 (not from the vendor's
         app), 16, 18 and 1D."""
@@ -189,6 +194,7 @@ class JBDCodec(Codec[JBDFrame]):
         return data
 
 
+_BARCODE = 0xA2
 _MODULE_SECRETS = (0x15, 0x16, 0x18, 0x1D)
 _PIN_WRITES = (
     *(bytes([0xDD, WRITE, register]) for register in (0x06, 0x07, 0x09)),

@@ -59,10 +59,13 @@ _COUNT = "a wrong count falsifies every protection"
 
 
 def _shown(
-    at: int, key: str, wire: Layout, reason: str, title: str = "", unit: str = "", own: bool = False
-) -> Row:
+    at: int, key: str, wire: Layout, reason: str, title: str = "", unit: str = "",
+    own: bool = False, live: bool = False,
+) -> Row:  # fmt: skip
     """Was seen, and is never written."""
-    return Row(at, key, wire, None, _CAPTURE, reason=reason, title=title, unit=unit, own=own)
+    return Row(
+        at, key, wire, None, _CAPTURE, reason=reason, title=title, unit=unit, own=own, live=live
+    )
 
 
 def _bit(
@@ -91,7 +94,7 @@ ROWS: tuple[Row, ...] = (
     _shown(0x14, "jbd_self_discharge", _RAW, _UNCLEAR, "Self-discharge"),
     _shown(0x15, "jbd_production_date", _RAW, _MAKER, "Production date (packed)", own=True),
     _shown(0x16, "jbd_serial_number", _RAW, _MAKER, "Serial number", own=True),
-    _shown(0x17, "jbd_cycle_count", _RAW, _HISTORY, "Cycles", own=True),
+    _shown(0x17, "jbd_cycle_count", _RAW, _HISTORY, "Cycles", own=True, live=True),
     Row(0x18, "charge_otp", _CELSIUS, _HOT, _CAPTURE),
     Row(0x19, "charge_otp_release", _CELSIUS, _HOT, _CAPTURE),
     Row(0x1A, "charge_utp", _CELSIUS, _COLD, _CAPTURE),

@@ -2,6 +2,6 @@
 
 from bmslink.reports.doctor.examination import Examination
 from bmslink.reports.doctor.examine import examine, examine_host
-from bmslink.reports.doctor.finding import Area, DoctorFinding, Looked
+from bmslink.reports.doctor.finding import Area, DoctorFinding, LookedAt
 
-__all__ = ["Area", "DoctorFinding", "Examination", "Looked", "examine", "examine_host"]
+__all__ = ["Area", "DoctorFinding", "Examination", "LookedAt", "examine", "examine_host"]

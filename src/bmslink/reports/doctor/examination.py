@@ -8,7 +8,7 @@ from typing import Any
 
 from bmslink.events import EventSeverity
 from bmslink.reports.doctor.facts import HostFacts, PackFacts
-from bmslink.reports.doctor.finding import DoctorFinding, Looked
+from bmslink.reports.doctor.finding import DoctorFinding, LookedAt
 
 __all__ = ["Examination"]
 
@@ -21,9 +21,9 @@ class Examination:
     """The pack, as resolved; empty: this computer and all packs of its bmslink.toml."""
     findings: tuple[DoctorFinding, ...] = ()
     """The worst first."""
-    right: tuple[Looked, ...] = ()
+    right: tuple[LookedAt, ...] = ()
     """What was examined and found right."""
-    not_known: tuple[Looked, ...] = ()
+    not_known: tuple[LookedAt, ...] = ()
     """What could not be looked at, and why."""
     packs: tuple[PackFacts, ...] = field(default=(), repr=False)
     """What was gathered of each pack: `identity`, `readings`, `table`, `line`, …"""

@@ -20,7 +20,7 @@ from bmslink.link.transport import Endpoint, Pin
 from bmslink.packs import NamedPack, find_pack, find_pin, load_packs
 from bmslink.reports.doctor.examination import Examination
 from bmslink.reports.doctor.facts import HostFacts, PackFacts
-from bmslink.reports.doctor.finding import DoctorFinding, Looked
+from bmslink.reports.doctor.finding import DoctorFinding, LookedAt
 from bmslink.reports.doctor.host import look_at_host
 from bmslink.reports.doctor.look import look_at_pack
 from bmslink.reports.doctor.table import HOST_CHECKS, PACK_CHECKS, judge
@@ -28,7 +28,7 @@ from bmslink.target import resolve_each
 
 __all__ = ["examine", "examine_all", "examine_host", "judged"]
 
-Said = DoctorFinding | tuple[bool, Looked]
+JudgedItem = DoctorFinding | tuple[bool, LookedAt]
 
 
 async def examine(
@@ -91,15 +91,15 @@ async def examine_host(
             host.config = str(error)
             continue
         secret = find_pin(name)
-        for each in endpoints:
-            found.append(await look_at_pack(each, named=pack, pin=secret, tell=tell, quick=True))
+        look = partial(look_at_pack, named=pack, pin=secret, tell=tell, quick=True)
+        found += [await look(each) for each in endpoints]
     return judged(found, host)
 
 
 def judged(packs: Iterable[PackFacts], host: HostFacts | None) -> Examination:
     """What the checks make of what was gathered: pure."""
     packs = list(packs)
-    said: list[Said] = []
+    said: list[JudgedItem] = []
     for facts in packs:
         said += judge(PACK_CHECKS, facts, facts.target.word)
     if host is not None:

@@ -10,10 +10,10 @@ from bmslink.model import Condition
 from bmslink.reports.doctor.conditions import ADVICE
 from bmslink.reports.doctor.table import all_checks
 
-__all__ = ["Explanation", "explain", "names"]
+__all__ = ["Explained", "explain", "names"]
 
 
-class Explanation(NamedTuple):
+class Explained(NamedTuple):
     """About one name."""
 
     name: str
@@ -30,15 +30,15 @@ def names() -> tuple[str, ...]:
     return (*all_checks(), *map(str, Condition))
 
 
-def explain(name: str) -> Explanation:
+def explain(name: str) -> Explained:
     """What is known of a check or a condition. Raises `UsageError` for any other name."""
     checks = all_checks()
     if name in checks:
         _, title, about = checks[name]
-        return Explanation(name, "check", title, about)
+        return Explained(name, "check", title, about)
     if name in names():
         advice = ADVICE[Condition(name)]
-        return Explanation(name, "condition", advice.cause, advice.cure)
+        return Explained(name, "condition", advice.cause, advice.cure)
     raise UsageError(
         f"There is no check and no condition {name[:40]!r}.{did_you_mean(name, names())} There "
         f"are: {', '.join(names())}."

@@ -17,6 +17,7 @@ from bmslink.errors import BmsError
 from bmslink.link.transport import Endpoint
 from bmslink.model import Identity, Reading
 from bmslink.packs import NamedPack
+from bmslink.past import BoardPast
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import Value
 
@@ -111,12 +112,16 @@ class PackFacts:
     readings: tuple[Reading, ...] = ()
     table: SettingsSnapshot | None = None
     cells: KnownCells = field(default_factory=KnownCells)
+    settable: frozenset[str] = frozenset()
+    """What can be set besides settings: `clock`, `soc`."""
     clock: datetime | None = None
     clock_off: float | None = None
     """s that the board's clock is ahead of this computer's."""
     open_change: str = ""
     verification: Verification | None = None
     orphans: tuple[Mapping[str, Any], ...] = ()
+    past: BoardPast | None = None
+    """What the board itself remembers."""
     switches: Mapping[str, bool | None] = field(default_factory=dict)
     """How the board shows its switches, where it was asked for them."""
     life: Mapping[str, Any] | None = None
@@ -127,6 +132,8 @@ class PackFacts:
     """What `control check` says of its policy file against its settings."""
     missing: dict[str, str] = field(default_factory=dict)
     """What could not be found out -> why: `settings`, `clock`, …"""
+    unanswered: set[str] = field(default_factory=set)
+    """Those of them that were asked for, and nothing came."""
     capture: bytes = b""
     """What passed on the line, in the capture format."""
 
@@ -182,6 +189,8 @@ class HostFacts:
     """Balancing sessions that were cut off: `target`, `owner`, `held`."""
     folders: tuple[Mapping[str, Any], ...] = ()
     """Folders that are written to: `path`, `what`, `trouble`, `free` (bytes)."""
+    file: str = ""
+    """The bmslink.toml that is used, with how many packs it names; empty: there is none."""
     config: str = ""
     """Why bmslink.toml cannot be used; empty: it can, or there is none."""
     private: tuple[tuple[str, str], ...] = ()

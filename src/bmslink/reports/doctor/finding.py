@@ -12,9 +12,9 @@ from bmslink.jsonable import plain
 
 __all__ = [
     "Area",
+    "CheckVerdict",
     "DoctorFinding",
-    "Judgement",
-    "Looked",
+    "LookedAt",
     "found",
     "right",
     "unknown",
@@ -69,7 +69,7 @@ class DoctorFinding:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class CheckVerdict:
     """What one check came to: findings, or what is right, or why it is not known."""
 
     findings: tuple[DoctorFinding, ...] = ()
@@ -77,25 +77,25 @@ class Judgement:
     unknown: str = ""
 
 
-def found(*findings: DoctorFinding, right: str = "", unknown: str = "") -> Judgement:
+def found(*findings: DoctorFinding, right: str = "", unknown: str = "") -> CheckVerdict:
     """Something was found; without findings it is `right`, or `unknown` where that says why."""
     if findings:
-        return Judgement(findings)
-    return Judgement(unknown=unknown) if unknown else Judgement(right=right)
+        return CheckVerdict(findings)
+    return CheckVerdict(unknown=unknown) if unknown else CheckVerdict(right=right)
 
 
-def right(text: str) -> Judgement:
+def right(text: str) -> CheckVerdict:
     """It was looked at, and nothing is wrong; in a few words with their numbers."""
-    return Judgement(right=text)
+    return CheckVerdict(right=text)
 
 
-def unknown(why: str) -> Judgement:
+def unknown(why: str) -> CheckVerdict:
     """It could not be looked at, and why."""
-    return Judgement(unknown=why)
+    return CheckVerdict(unknown=why)
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class LookedAt:
     """A check that found nothing, or could not be made."""
 
     name: str

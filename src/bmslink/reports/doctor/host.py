@@ -136,6 +136,10 @@ def _config(host: HostFacts) -> None:
                     require_private(path, "a pin")
                 except TargetError as error:
                     host.private = (*host.private, (str(path), str(error)))
+    there = [str(path) for path in config_files() if path.exists()]
+    if not there:
+        return
+    host.file = f"{' and '.join(there)}, {len(packs)} packs"
     if not config_path().exists():
         return
     from bmslink.runtime.service_file import load_plan

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
 from typing import Any
-
-import msgspec
 
 from bmslink.link.capture import Piece
 from bmslink.protocols import load_driver
@@ -19,7 +18,6 @@ __all__ = ["exchanges_of", "pieces_of", "read_line"]
 
 _SHORTEST = 5
 """Bytes of the shortest answer of a Modbus device."""
-_decode = msgspec.json.Decoder(Piece).decode
 _TAIL = 4
 """Bytes that must come again at least to count as the end of the answer before."""
 
@@ -28,8 +26,9 @@ def pieces_of(capture: bytes) -> list[Piece]:
     """The pieces of a recording that is held in memory; a last line that is cut off is left out."""
     found: list[Piece] = []
     for line in capture.splitlines()[1:]:
-        with suppress(msgspec.MsgspecError, ValueError):
-            found.append(_decode(line))
+        with suppress(ValueError, KeyError, TypeError):
+            row = json.loads(line)
+            found.append(Piece(t=row["t"], dir=row["dir"], hex=row["hex"]))
     return found
 
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from bmslink.board import Board
 from bmslink.config.checks.cells import cells_of
 from bmslink.config.records.open_changes import open_change
-from bmslink.config.verify import verify
+from bmslink.config.verify import Verification, verify
 from bmslink.discovery.scan import detect
 from bmslink.discovery.serial import search, target_of
 from bmslink.errors import (
@@ -30,13 +30,14 @@ from bmslink.errors import (
 from bmslink.link.transport import Endpoint, Pin
 from bmslink.moments import utc_now
 from bmslink.packs import NamedPack
+from bmslink.protocols.abilities import can_adjust
+from bmslink.reports.doctor.compared import doubts_of_policies, settings_of_mates
 from bmslink.reports.doctor.facts import LineFacts, PackFacts
 from bmslink.reports.doctor.line import pieces_of, read_line
-from bmslink.reports.doctor.mates import settings_of_mates
 from bmslink.reports.doctor.ports import look_at_port
 from bmslink.runtime.acting.orphans import orphans
 from bmslink.served_board import ServedBoard, board_at
-from bmslink.storage.journal import Journal
+from bmslink.storage.journal import Journal, on_disk
 from bmslink.survey import survey
 from bmslink.target import settled
 
@@ -50,11 +51,14 @@ _READINGS, _APART = 5, 0.3
 _SILENCE = 2.0
 """s in which nothing is asked: masters ask about once a second."""
 _LINES = ("serial", "tcp", "rfc2217")
+_ENTRIES = 50
+"""Of the board's own log, the newest."""
+_SHORT = "not looked at in short"
 _SEARCH = 45.0
 """s that looking for another speed, address or protocol may take."""
 
 
-class _Kept(io.BytesIO):
+class _KeptRecording(io.BytesIO):
     """A recording that can be read after it was closed."""
 
     def close(self) -> None:
@@ -79,7 +83,7 @@ async def look_at_pack(
     facts = PackFacts(target=endpoint, named=named)
     if endpoint.scheme == "serial":
         facts.port = look_at_port(endpoint.place)
-    record = _Kept()
+    record = _KeptRecording()
     try:
         async with _opened(facts, board, record, pin, tell) as opened:
             await _ask(facts, opened, tell, quick=quick)
@@ -102,7 +106,7 @@ async def look_at_pack(
 
 @asynccontextmanager
 async def _opened(
-    facts: PackFacts, board: Board | None, record: _Kept, pin: Pin | None, tell: Tell
+    facts: PackFacts, board: Board | None, record: _KeptRecording, pin: Pin | None, tell: Tell
 ) -> AsyncIterator[Board]:
     if board is not None:
         facts.target = board.target
@@ -129,6 +133,7 @@ async def _try(facts: PackFacts, what: str, work: Awaitable[T]) -> T | None:
         facts.missing[what] = str(error)
         if isinstance(error, LinkTimeout):
             facts.heard = error.heard
+            facts.unanswered.add(what)
         return None
 
 
@@ -138,6 +143,9 @@ async def _ask(facts: PackFacts, board: Board, tell: Tell, *, quick: bool) -> No
     direct = not isinstance(board, ServedBoard)
     if direct:
         facts.streams = board.driver.streams
+        facts.settable = frozenset(
+            what for what in ("clock", "soc") if can_adjust(board.driver, what).supported
+        )
         facts.line = LineFacts(patience=board.link.timing.timeout)
     facts.identity = await _try(facts, "identity", board.inspect())
     begun = None if facts.line is None else replace(board.link.counters)
@@ -163,9 +171,11 @@ async def _ask(facts: PackFacts, board: Board, tell: Tell, *, quick: bool) -> No
         await _listen(facts, board)
     found = await _try(facts, "settings", survey(board))
     if found is not None:
-        facts.identity, facts.table = found
-        facts.identity = board.known if board.known is not None else facts.identity
+        facts.table = found[1]
+        facts.identity = facts.identity or found[0]
         _cells(facts)
+    if not quick:
+        facts.past = await _try(facts, "past", board.past(_ENTRIES, brief=True))
     await _clock(facts, board)
 
 
@@ -222,20 +232,36 @@ async def _beside(facts: PackFacts, board: Board, tell: Tell, *, quick: bool) ->
         else await _try(facts, "journal", cut()) or ""
     )  # fmt: skip
     if facts.table is not None and not quick:
-        facts.verification = await _try(facts, "verification", verify(board, journal=journal))
+        facts.verification = await _try(facts, "verification", _verified(board, journal))
     if board.target.scheme != "replay" and not quick:
         told = await _try(facts, "orphans", orphans(board, journal))
         if told is not None:
             facts.orphans = tuple(row.to_dict() for row in told.rows)
             facts.switches = dict(told.states)
-    else:
-        facts.missing["orphans"] = "not looked for"
     if isinstance(board, ServedBoard):
         facts.life = await _try(facts, "life", _life(board))
     if facts.named is not None and facts.table is not None and not quick:
         facts.mates = await settings_of_mates(facts, tell)
+    if facts.named is not None and facts.table is not None:
+        facts.policies = doubts_of_policies(facts)
     if not served:
         facts.missing["life"] = "only a service that runs for weeks knows it"
+    if quick:
+        for what in ("verification", "orphans", "mates", "silence", "past"):
+            facts.missing.setdefault(what, _SHORT)
+
+
+async def _verified(board: Board, journal: Journal) -> Verification:
+    """Whether it holds what its last change wrote; where there never was one, nothing is read."""
+    if isinstance(board, ServedBoard):
+        return await verify(board)  # its changes are in the journal of the service
+    if await on_disk(lambda: _any_change(journal)):
+        return await verify(board, journal=journal)
+    return Verification(result="nothing", sentence="No change is on record here.")
+
+
+def _any_change(journal: Journal) -> bool:
+    return any(each.get("event") == "begin" for each in journal.records())
 
 
 async def _life(board: ServedBoard) -> Any:

@@ -19,7 +19,7 @@ from bmslink.reports.doctor.checks import (
     traffic,
 )
 from bmslink.reports.doctor.facts import HostFacts, PackFacts
-from bmslink.reports.doctor.finding import Area, DoctorFinding, Judgement, Looked
+from bmslink.reports.doctor.finding import Area, CheckVerdict, DoctorFinding, LookedAt
 
 __all__ = ["HOST_CHECKS", "PACK_CHECKS", "DoctorCheck", "all_checks", "judge"]
 
@@ -36,7 +36,7 @@ class DoctorCheck(Generic[F]):
     """What is looked at, in a few words."""
     about: str
     """Why it matters, for `--explain`, and for findings that have no reason of their own."""
-    judge: Callable[[F], Judgement | None]
+    judge: Callable[[F], CheckVerdict | None]
     """`None`: it does not apply to this pack."""
 
 
@@ -112,6 +112,9 @@ PACK_CHECKS: tuple[DoctorCheck[PackFacts], ...] = (
                 "A change that was cut off may have left half of its values: limits that do not "
                 "belong together.",
                 journal.open_change),
+    DoctorCheck("own-history", _A.BOARD, "the board remembers nothing of note",
+                "What tripped last month shows what one look cannot.",
+                journal.own_history),
     DoctorCheck("cell-delta", _A.BATTERY, "the cells agree",
                 "The weakest cell ends every charge and discharge. At rest LFP cells agree within "
                 "a few mV; at the top and near empty, and under load, they are further apart.",
@@ -193,7 +196,7 @@ def all_checks() -> Mapping[str, tuple[Area, str, str]]:
 
 def judge(
     checks: Iterable[DoctorCheck[F]], facts: F, pack: str = ""
-) -> Iterator[DoctorFinding | tuple[bool, Looked]]:
+) -> Iterator[DoctorFinding | tuple[bool, LookedAt]]:
     """Findings, and what was right (`True`) or not known (`False`)."""
     for check in checks:
         verdict = check.judge(facts)
@@ -204,4 +207,4 @@ def judge(
             yield replace(each, name=check.name, area=check.area, pack=pack, why=why)
         text = verdict.right or verdict.unknown
         if not verdict.findings and text:
-            yield bool(verdict.right), Looked(check.name, check.title, check.area, text, pack)
+            yield bool(verdict.right), LookedAt(check.name, check.title, check.area, text, pack)

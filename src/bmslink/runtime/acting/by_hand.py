@@ -13,6 +13,7 @@ import msgspec
 from bmslink.board import Board
 from bmslink.config.checks.check import refuse
 from bmslink.config.outcome import Outcome
+from bmslink.config.records.on_loan import is_for_session
 from bmslink.config.switching.acting import Handed
 from bmslink.control.act.ledger import Ledger
 from bmslink.control.act.mandate import left_holders
@@ -42,12 +43,14 @@ async def hand_over(device: Board, command: Command) -> Handed:
     run = None
     with suppress(TimeoutError):
         run = await apart(partial(run_at, device.target), _MOMENT)
-    if run is None:
+    if run is None or (run.session and is_for_session()):
         return Handed(None)
     here = device.opened and not command.on
     takes, shows = _TAKES_ON if command.on else _TAKES_OFF, _SHOWS_HERE if here else _SHOWS
     try:
-        shown = await switch_by_run(run.target, command, actor_name(), patience=takes, shows=shows)
+        shown = await switch_by_run(
+            run.target, command, actor_name(), patience=takes, shows=shows, answers=run.answers
+        )
     except NotTaken as error:
         return _not_taken(run, command, str(error))
     except GateError as error:
@@ -64,6 +67,8 @@ async def hand_over(device: Board, command: Command) -> Handed:
 
 
 def _named(run: RunAt) -> str:
+    if run.session:
+        return "the balancing session of the pack"
     return f"the `control run` (process {run.pid}) that acts on the pack"
 
 
@@ -115,8 +120,8 @@ def _holder(switch: Switch, ledger: Ledger, kept: KeptLedger, word: str) -> str:
         f"{switch} is held off by {', '.join(left)}"
         + (f" since {since}" if since else "")
         + ", and nothing acts on the pack now that would give it back: `bmslink control run "
-        f"--enforce` does, by its rules, and `bmslink control override` sets a policy aside while "
-        f"it runs. `bmslink control reset {word}` lets go of it."
+        f"--enforce` does, by its rules, and `bmslink control override {word}` sets a policy aside "
+        f"while it runs. `bmslink control reset {word}` lets go of it."
     )
 
 

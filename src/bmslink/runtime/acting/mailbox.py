@@ -1,5 +1,6 @@
-"""How a person reaches a running `control run`: a small file in the user's state folder, and one
-that answers. A wish that nobody takes in time is taken back: nothing is done later than asked."""
+"""How a person reaches a running `control run` or session: a small file in the user's state folder,
+and one that answers. A wish that nobody takes in time is taken back: nothing is done later than
+asked."""
 
 from __future__ import annotations
 
@@ -18,13 +19,14 @@ import msgspec
 
 from bmslink.config.switching.joining import JOIN
 from bmslink.control.status import StateError, runs, state_path
-from bmslink.errors import BmsError, GateError, LinkTimeout
+from bmslink.errors import BmsError, GateError, LinkTimeout, VerifyError
 from bmslink.link.transport import Endpoint
 from bmslink.model import Command
 from bmslink.places import Place, recorded_place, where
 from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.shown import require_read_back
+from bmslink.runtime.sessions.open_sessions import targets_of_sessions
 from bmslink.storage.atomic import read_bounded, replace_file
 from bmslink.storage.briefly import briefly
 from bmslink.storage.processes import is_running
@@ -38,6 +40,8 @@ _LOOK = 0.25
 """s between two looks into the folder."""
 _PATIENCE = 5.0
 """How long an answer may take, s."""
+_READS_BACK = 30.0
+"""The same where a stop is read back first."""
 _MOMENT = 0.3
 """How long one look at the disk may take, s: it may hang, and an off waits."""
 _SHOWS = 15.0
@@ -52,11 +56,18 @@ class NotTaken(LinkTimeout):
 
 
 class RunAt(NamedTuple):
-    """A `control run --enforce` that acts on a pack."""
+    """A `control run --enforce` that acts on a pack, or the balancing session of a command."""
 
     target: str
     """How it writes the place of the pack."""
     pid: int
+    session: bool = False
+    """It is a session: it takes a stop and an off, and reads back itself."""
+
+    @property
+    def answers(self) -> float:
+        """How long its answer may take once it has a wish, s."""
+        return _READS_BACK if self.session else _PATIENCE
 
 
 class _Letter(msgspec.Struct, kw_only=True):
@@ -69,6 +80,9 @@ class _Reply(msgspec.Struct, kw_only=True):
     done: list[str] = []
     error: str = ""
     refused: bool = False
+    unverified: bool = False
+    read_back: bool = False
+    """What was asked for is read back: nobody has to look."""
 
 
 def _folder(target: str) -> Path:
@@ -77,13 +91,13 @@ def _folder(target: str) -> Path:
 
 
 def run_at(endpoint: Endpoint) -> RunAt | None:
-    """The `control run --enforce` that has the pack at this place now, however it is written.
-    Reads the disk."""
+    """The `control run --enforce` that has the pack at this place now, or else a balancing session
+    of a command, however it is written. Reads the disk."""
     now = time.time()
     try:
         found = [run for run in runs().runs if not run.shadow and not run.gone(now)]
     except StateError:
-        return None
+        found = []
     here: Place | None = None
     for run in found:
         for pack in run.packs if is_running(run.pid) else ():
@@ -92,6 +106,11 @@ def run_at(endpoint: Endpoint) -> RunAt | None:
             here = here or where(endpoint, ask=False)
             if recorded_place({"target": pack.target}).same(here):
                 return RunAt(pack.target, run.pid)
+    for target in targets_of_sessions():
+        if target == str(endpoint) or recorded_place({"target": target}).same(
+            here := here or where(endpoint, ask=False)
+        ):
+            return RunAt(target, 0, session=True)
     return None
 
 
@@ -102,11 +121,25 @@ def run_soon(endpoint: Endpoint, within: float = _MOMENT) -> RunAt | None:
 
 
 async def ask_run(
-    target: str, wish: ActingWish, who: str, *, patience: float = _PATIENCE
+    target: str,
+    wish: ActingWish,
+    who: str,
+    *,
+    patience: float = _PATIENCE,
+    answers: float = _PATIENCE,
 ) -> list[str]:
-    """Have it done by the `control run` that has the pack. Raises `GateError` where it refuses,
-    `NotTaken` where it does not take it within `patience` s, `LinkTimeout` where it took it and
-    does not answer, `VerifyError` where a stop is not read back."""
+    """Have it done by the `control run` or the session that has the pack. Raises `GateError` where
+    it refuses, `NotTaken` where it does not take it within `patience` s, `LinkTimeout` where it
+    took it and does not answer within `answers` s, `VerifyError` where a stop is not read back."""
+    found = await _asked(target, wish, who, patience, answers)
+    if wish.do == "stop" and not found.read_back:
+        await require_read_back(lambda: _switches(target))
+    return found.done
+
+
+async def _asked(
+    target: str, wish: ActingWish, who: str, patience: float, answers: float
+) -> _Reply:
     folder = _folder(target)
     name = uuid.uuid4().hex
     letter, reply = folder / f"{name}{_WISH}", folder / f"{name}{_ANSWER}"
@@ -123,7 +156,7 @@ async def ask_run(
             raise NotTaken(f"The disk that holds {folder} hangs.")
         found = await _reply_in(reply, patience)
         if found is None and (taken := briefly(lambda: not letter.exists(), _MOMENT) or False):
-            found = await _reply_in(reply, _PATIENCE)
+            found = await _reply_in(reply, answers)
     except OSError as error:
         raise NotTaken(f"{folder} cannot be used ({error.strerror or error}).") from error
     finally:
@@ -131,14 +164,13 @@ async def ask_run(
             with suppress(OSError):
                 briefly(file.unlink, _MOMENT)
     if found is None and taken:
-        raise LinkTimeout(f"The `control run` that has {target} took it, and does not answer.")
+        raise LinkTimeout(f"What has {target} took it, and does not answer.")
     if found is None:
-        raise NotTaken(f"The `control run` that has {target} did not take it in {patience:g} s.")
+        raise NotTaken(f"What has {target} did not take it in {patience:g} s.")
     if found.error:
-        raise (GateError if found.refused else BmsError)(found.error)
-    if wish.do == "stop":
-        await require_read_back(lambda: _switches(target))
-    return found.done
+        kind = GateError if found.refused else VerifyError if found.unverified else BmsError
+        raise kind(found.error)
+    return found
 
 
 async def _reply_in(file: Path, patience: float) -> _Reply | None:
@@ -153,16 +185,22 @@ async def _reply_in(file: Path, patience: float) -> _Reply | None:
 
 
 async def switch_by_run(
-    target: str, wish: Command, who: str, *, patience: float = _PATIENCE, shows: float = _SHOWS
+    target: str,
+    wish: Command,
+    who: str,
+    *,
+    patience: float = _PATIENCE,
+    shows: float = _SHOWS,
+    answers: float = _PATIENCE,
 ) -> bool:
-    """Have a switch set by the `control run` that acts on the pack: whether it is read back within
-    `shows` s. Raises `GateError` where it is held, `NotTaken` where it is not taken within
-    `patience` s."""
+    """Have a switch set by what acts on the pack: whether it is read back within `shows` s. Raises
+    `GateError` where it is held, `NotTaken` where it is not taken within `patience` s."""
     looked = (JOIN,) if wish.on else ()  # at that, by whoever asks
     do: Literal["on", "off"] = "on" if wish.on else "off"
     by_name = ActingWish(do=do, switch=wish.switch.value, waive=looked)
     try:
-        await ask_run(target, by_name, who, patience=patience)
+        if (await _asked(target, by_name, who, patience, answers)).read_back:
+            return True
     except NotTaken:
         raise
     except LinkTimeout:  # it has the wish: what the board shows tells
@@ -190,24 +228,33 @@ async def read_mail(
     target: str,
     do: Callable[[ActingWish, str], Awaitable[list[str]]],
     ready: Callable[[], bool] = lambda: True,
+    *,
+    reads_back: bool = False,
 ) -> None:
     """Do what people ask of this pack, until cancelled. No other work waits for the disk here.
-    While it is not `ready`, nothing is taken: another program may have the pack."""
+    While it is not `ready`, nothing is taken: another program may have the pack. `reads_back`:
+    what is done is read back as well, so nobody has to look for it in a status."""
     folder = _folder(target)
     while True:
         for file, letter in await asyncio.to_thread(_letters, folder) if ready() else ():
             reply = _Reply(error="bmslink made a mistake: look at the pack.")
             with contained(lambda error: _log.debug("The mistake:", exc_info=error)):
-                reply = await _reply(letter, do)
+                reply = await _reply(letter, do, reads_back=reads_back)
             await asyncio.to_thread(_answer, file, reply)
         await asyncio.sleep(_LOOK)
 
 
-async def _reply(letter: _Letter, do: Callable[[ActingWish, str], Awaitable[list[str]]]) -> _Reply:
+async def _reply(
+    letter: _Letter,
+    do: Callable[[ActingWish, str], Awaitable[list[str]]],
+    *,
+    reads_back: bool,
+) -> _Reply:
     try:
-        return _Reply(done=await do(letter.wish, letter.who))
+        return _Reply(done=await do(letter.wish, letter.who), read_back=reads_back)
     except BmsError as error:
-        return _Reply(error=str(error), refused=isinstance(error, GateError))
+        refused, unverified = isinstance(error, GateError), isinstance(error, VerifyError)
+        return _Reply(error=str(error), refused=refused, unverified=unverified)
 
 
 def _letters(folder: Path) -> list[tuple[Path, _Letter]]:

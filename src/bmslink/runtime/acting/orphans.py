@@ -20,7 +20,7 @@ from bmslink.control.act.actuator import ACTUATORS
 from bmslink.control.act.actuators import prepare
 from bmslink.control.act.facts import states_of
 from bmslink.control.act.ledger import SwitchRecord
-from bmslink.control.act.mandate import left_holders
+from bmslink.control.act.mandate import STOPPED_BY, left_holders
 from bmslink.control.act.store import KeptLedger, kept_ledger
 from bmslink.model import Identity, Switch
 from bmslink.places import place_of
@@ -172,7 +172,7 @@ def _by_ledger(
         return None
     since = off_since(record, kept)
     if stop is not None:
-        why = f"{stop.who} stopped everything; `bmslink control reset` ends that"
+        why = f"{stop.who} stopped everything, until a reset"
         return _Said("emergency stop", since, why, "ledger")
     if record.person:
         return _Said("person", since, f"{record.person} switched it off", "ledger")
@@ -180,6 +180,8 @@ def _by_ledger(
     about = ("command", target, name, False)
     told = [r.get("why") for r in records if order is not None and _is_order(r, about, order.id)]
     why = str(told[-1]) if told else ", ".join(record.holders) or "a policy, which holds no more"
+    if why.startswith(STOPPED_BY):
+        return _Said("emergency stop", since, f"{why}, which was reset since", "ledger")
     return _Said("policy", since, why, "ledger")
 
 

@@ -42,7 +42,7 @@ from bmslink.model import Reading
 from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.acting.limit_sinks import LimitSinks
 from bmslink.runtime.acting.shown import Note, TellActing, nothing_known, switches_status
-from bmslink.runtime.banks.beside import asks_bank, tell_bank
+from bmslink.runtime.banks.beside import asks_bank, closing, tell_bank
 
 __all__ = ["PackActor"]
 
@@ -272,17 +272,11 @@ class PackActor:
                         sent = Sent(sent=False, error=why)
                     else:
                         actuator = self._actuators[command.actuator]
-                        sent = await actuator.on(now + _ON_TAKES, lambda: self._at_last(command))
+                        against = closing(lambda: self._against(command), self._board, command)
+                        sent = await actuator.on(now + _ON_TAKES, against)
             except BmsError as error:
                 sent = Sent(sent=False, error=str(error))
         self._heard(command, sent)
-
-    def _at_last(self, command: SwitchCommand) -> str:
-        """The same in the moment before it leaves: then the other packs of its bank hear of it."""
-        why = self._against(command)
-        if not why:
-            tell_bank(self._board, command.actuator)
-        return why
 
     def _against(self, command: SwitchCommand) -> str:
         """Why an on that waited (for the disk, for its turn) is not sent any more, in a sentence;

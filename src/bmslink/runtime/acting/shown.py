@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from bmslink.control.act.actuator import ACTUATORS
 from bmslink.control.act.facts import SwitchFacts
 from bmslink.control.act.ledger import STOP, Ledger
-from bmslink.control.act.mandate import Mandate, person_holder, wish_for
+from bmslink.control.act.mandate import Mandate, SwitchWish, person_holder, wish_for
 from bmslink.control.act.numbers import ActingNumbers
 from bmslink.control.act.steps.enabling import obstacle
 from bmslink.control.decide.decision import Decision, Limits
@@ -136,18 +136,27 @@ def _switch_status(
             disk=disk,
             joins=joins,
         )
-        ends = [said for holder in wish.holders if (said := _ends(holder, lets_go))]
-        shown["given_back"] = "; ".join([text, *ends]) if word == "held" else text
+        shown["given_back"] = _held(wish, text, lets_go) if word == "held" else text
     return shown
 
 
-def _ends(holder: str, lets_go: Callable[[str], str]) -> str:
-    """What ends the hold of a policy or of a person, in words."""
+def _held(wish: SwitchWish, text: str, lets_go: Callable[[str], str]) -> str:
+    """Who holds a switch, how that is now, and what ends it; `text` says it where a detector does,
+    or where it is not known what ends the hold of a policy."""
+    told = [_of_people(holder) or lets_go(holder) for holder in wish.holders]
+    if told and all(told):
+        return f"Held by {'; and by '.join(told)}"
+    return "; ".join([text, *filter(None, told)])
+
+
+def _of_people(holder: str) -> str:
+    """A person who holds it, and what ends that, in words; empty: it is no person."""
     if holder == STOP:
-        return "`bmslink control reset` ends that"
+        return "an emergency stop: `bmslink control reset TARGET` ends it"
     if holder.startswith(person_holder("")):
-        return "`bmslink switch` switches it on"
-    return lets_go(holder)
+        name = holder.removeprefix(person_holder(""))
+        return f"{name}, by hand: `bmslink switch TARGET SWITCH on` switches it on"
+    return ""
 
 
 def nothing_known(now: float) -> Decision:

@@ -15,6 +15,7 @@ import msgspec
 from bmslink.board import Board
 from bmslink.config.identity.fingerprint import fingerprint, fingerprint_of
 from bmslink.config.identity.known_as import pack_of
+from bmslink.config.switching.joining import bank_of
 from bmslink.control.act.actuators import prepare
 from bmslink.control.act.consent import (
     Acts,
@@ -228,6 +229,7 @@ async def begin_acting(
     try:
         store = LedgerStore(key)
         loaded = await asyncio.to_thread(_load, store, identity, asyncio.get_running_loop().time())
+        board.bank = await asyncio.to_thread(bank_of, board)
         prepared = await prepare(board, waive=waive, remembered=remembered)
     except BaseException:
         os.close(lock)

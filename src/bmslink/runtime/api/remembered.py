@@ -55,7 +55,7 @@ async def history(request: Request) -> Response:
         limit=_limit(given, 5000, MOST_ROWS),
     )
     _require_forward(query.since, query.until)
-    served = [*service_of(request).packs]
+    served = _served(request)
 
     def found(store: Connection) -> str:
         require_pack(store, name, served)
@@ -79,7 +79,7 @@ async def events(request: Request) -> Response:
     )
 
     _require_forward(query.since, query.until)
-    served = [*service_of(request).packs]
+    served = _served(request)
 
     def found(store: Connection) -> str:
         if query.pack is not None:
@@ -90,6 +90,12 @@ async def events(request: Request) -> Response:
         return dumps({"schema": 1, "events": shown, "more": more, **_trouble(request)})
 
     return await _ask(request, found)
+
+
+def _served(request: Request) -> list[str]:
+    """The names of packs and banks."""
+    service = service_of(request)
+    return [*service.packs, *service.banks.banks]
 
 
 ROUTES = (Route("/api/v1/history", history), Route("/api/v1/events", events))

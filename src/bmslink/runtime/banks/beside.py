@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from bmslink.board import Board
 from bmslink.config.switching.joining import tell_join, why_not_join
+from bmslink.control.act.messages import SwitchCommand
 from bmslink.model import Switch
 from bmslink.runtime.acting.contained import contained
 
-__all__ = ["asks_bank", "tell_bank"]
+__all__ = ["asks_bank", "closing", "tell_bank"]
 
 
 def asks_bank(board: Board, mistaken: Callable[[BaseException], None]) -> Callable[[str], str]:
@@ -28,3 +29,16 @@ def asks_bank(board: Board, mistaken: Callable[[BaseException], None]) -> Callab
 def tell_bank(board: Board, name: str) -> None:
     """A switch of this pack closes now."""
     tell_join(board, Switch(name))
+
+
+def closing(against: Callable[[], str], board: Board, command: SwitchCommand) -> Callable[[], str]:
+    """The same as `against`, to be asked in the moment before an on leaves: where nothing is
+    against it, the others of the bank hear of it once more, because it may have waited."""
+
+    def why_not() -> str:
+        why = against()
+        if not why:
+            tell_bank(board, command.actuator)
+        return why
+
+    return why_not

@@ -9,7 +9,9 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from bmslink.control.banks.memory import BankMemory
 from bmslink.named_banks import BankOptions, Banks
+from bmslink.runtime.banks.kept import BankStore
 from bmslink.runtime.banks.served_bank import BankJoin, BankSink, ServedBank
 from bmslink.runtime.feed import Feed
 from bmslink.runtime.pack_task import ServedPack
@@ -17,19 +19,29 @@ from bmslink.runtime.watching.conditions import Teller
 
 __all__ = ["BankKeeper"]
 
+_LOOK, _EVERY = 1.0, 60.0
+"""s between two looks at what has changed, and after which all of it is written."""
+
 
 class BankKeeper:
     """All banks, by their names."""
 
     def __init__(
-        self, packs: Callable[[], Mapping[str, ServedPack]], feed: Feed, tell: Teller
+        self,
+        packs: Callable[[], Mapping[str, ServedPack]],
+        feed: Feed,
+        tell: Teller,
+        store: BankStore,
     ) -> None:
         """`packs`: those of the service, by their names."""
-        self._packs, self._feed, self._tell = packs, feed, tell
+        self._packs, self._feed, self._tell, self._store = packs, feed, tell, store
+        self._kept: dict[str, BankMemory] = {}
+        """What was written of each bank last; none: nothing was looked up yet."""
         self._banks: dict[str, ServedBank] = {}
         self._of: dict[str, str] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._running = False
+        self._written = 0.0
 
     @property
     def banks(self) -> Mapping[str, ServedBank]:
@@ -57,6 +69,7 @@ class BankKeeper:
         for pack in self._packs().values():
             self.attach(pack)
         for name in gone:
+            self._kept.pop(name, None)
             if name in self._tasks:
                 self._tasks.pop(name).cancel()
         if self._running:
@@ -84,11 +97,14 @@ class BankKeeper:
                 self._tasks[name] = asyncio.create_task(bank.run(), name=f"bank {name}")
 
     async def run(self) -> None:
-        """What carries the limits out; until cancelled."""
+        """What carries the limits out, and keeps what is known of the banks; until cancelled."""
         self._running = True
         self._start()
         try:
-            await asyncio.Event().wait()
+            while True:
+                await self._look_up()
+                await asyncio.sleep(_LOOK)
+                self.save(shortly=True)
         finally:
             self._running = False
             tasks, self._tasks = [*self._tasks.values()], {}
@@ -96,6 +112,27 @@ class BankKeeper:
                 task.cancel()
             with suppress(asyncio.CancelledError):
                 await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _look_up(self) -> None:
+        """What was kept of banks that are new here."""
+        for name in [name for name in self._banks if name not in self._kept]:
+            memory = await self._store.load(name)
+            if name in self._banks:
+                self._kept[name] = memory
+                self._banks[name].recall(memory)
+
+    def save(self, *, shortly: bool = False) -> None:
+        """Have written what has changed; `shortly`: what only goes on as it did, once a minute."""
+        now = asyncio.get_running_loop().time()
+        whole = not shortly or now - self._written >= _EVERY
+        for name, before in self._kept.items():
+            memory = self._banks[name].remember(now)
+            if memory.alike(before) and (not whole or memory == before):
+                continue
+            self._kept[name] = memory
+            self._store.save(name, memory)
+        if whole:
+            self._written = now
 
     def status(self) -> list[dict[str, Any]]:
         """For people and programs."""

@@ -10,6 +10,7 @@ from bmslink.control.act.sinks import SinkState
 from bmslink.control.banks.decision import BankDecision
 from bmslink.control.banks.joining import JoinCode, JoinVerdict, may_join
 from bmslink.control.banks.member import Member
+from bmslink.control.banks.memory import BankMemory
 from bmslink.control.banks.parallel import ParallelBank
 from bmslink.control.banks.series import SeriesBank
 from bmslink.control.decide.limits import LIMITS
@@ -17,6 +18,7 @@ from bmslink.model import Switch
 from bmslink.named_banks import BankConnection, BankOptions
 from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.acting.limit_sinks import CommandSink, LimitSinks
+from bmslink.runtime.acting.start import pack_key
 from bmslink.runtime.banks.told import BankTeller
 from bmslink.runtime.feed import Feed
 from bmslink.runtime.pack_task import ServedPack
@@ -26,6 +28,8 @@ __all__ = ["BankJoin", "BankSink", "ServedBank"]
 
 _APART = 10.0
 """s between two packs that are switched on: what flows is seen before the next one."""
+_PUBLISHED = 60.0
+"""s after which a decision is published though nothing has changed: the history has a row of it."""
 _CAPACITY = 100.0
 """Ah of a pack that nobody says anything of: packs that are alike take alike shares."""
 
@@ -57,7 +61,10 @@ class ServedBank:
         self.sinks = LimitSinks([] if command is None else [CommandSink(command)], {"bank": name})
         """What carries the limits of the bank out."""
         self._joining: tuple[str, float] | None = None
+        self._memory = BankMemory()
+        """What was kept of it, until it is reckoned."""
         self._published: tuple[object, ...] = ()
+        self._published_at = 0.0
 
     @property
     def parallel(self) -> bool:
@@ -74,12 +81,14 @@ class ServedBank:
             self.decision, self.failed = decision, ""
             self._carry_out(decision, now)
             self._teller.hear(decision, now)
-            if decision.state != self._published:
-                self._published = decision.state
+            if decision.state != self._published or now - self._published_at >= _PUBLISHED:
+                self._published, self._published_at = decision.state, now
                 self._feed.publish("limits", "", decision)
 
     def _mistaken(self, error: BaseException) -> None:
         self.sinks.end()
+        with contained(lambda beside: None):  # what was learned is right, as far as that is known
+            self._memory = self.remember(asyncio.get_running_loop().time())
         self.decision, self._bank = None, None
         text = f"bmslink made a mistake ({type(error).__name__}: {error}): no limits are said."
         if text != self.failed:
@@ -111,24 +120,36 @@ class ServedBank:
             interval=pack.plan.interval,
             judged=battery is not None,
             apart=apart,
+            board=_board(pack),
         )
 
     def _step(self, members: Sequence[Member], now: float) -> BankDecision:
         sizes = tuple((each.capacity, each.cells) for each in members)
         if self._bank is None or sizes != self._sizes:
-            self._sizes = sizes
-            self._bank = (
-                ParallelBank(self.name, members, self.options.resistance)
-                if self.parallel
-                else SeriesBank(self.name)
-            )
+            memory, self._sizes = self.remember(now), sizes
+            self._bank = SeriesBank(self.name)
+            if self.parallel:
+                self._bank = ParallelBank(self.name, members, self.options.resistance)
+                self._bank.recall(memory, now)
         return self._bank.step(members, now)
 
     def change(self, options: BankOptions) -> None:
-        """A person says something else of the same packs: which are apart, what they resist."""
+        """A person says something else of the same packs: which are apart, what they resist. What
+        was learned, and what limits recover from, stays."""
         if options.resistance != self.options.resistance:
+            self._memory = self.remember(asyncio.get_running_loop().time())
             self._bank = None
         self.options = options
+
+    def remember(self, now: float) -> BankMemory:
+        """What must survive a restart."""
+        return self._bank.remember(now) if isinstance(self._bank, ParallelBank) else self._memory
+
+    def recall(self, memory: BankMemory) -> None:
+        """What was kept of it."""
+        self._memory = memory
+        if isinstance(self._bank, ParallelBank):
+            self._bank.recall(memory, asyncio.get_running_loop().time())
 
     # -- acting ----------------------------------------------------------------------------------
 
@@ -217,6 +238,12 @@ class ServedBank:
             "sinks": self.sinks.alive(now),
             "sink_trouble": " ".join(filter(None, [self.sinks.trouble, self.waits])),
         }
+
+
+def _board(pack: ServedPack) -> str:
+    """Which board answers, as far as it said so."""
+    identity = pack.identity
+    return "" if identity is None else pack_key(pack.board, identity)
 
 
 class BankSink:

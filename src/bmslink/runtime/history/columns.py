@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from bmslink.control.banks.decision import BankDecision, BankLimit
 from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.limits import LIMITS, PERMITS
 from bmslink.model import Condition, Reading
@@ -24,6 +25,7 @@ __all__ = [
     "column_of",
     "decode",
     "encode",
+    "encode_bank",
 ]
 
 Row = dict[str, int]
@@ -127,6 +129,17 @@ def encode(reading: Reading, decision: Decision | None) -> Row:
             _put(row, FIXED[name], getattr(decision.limits, name).value)
         for name in PERMITS:
             row[f"{name}_permitted"] = int(getattr(decision, name).allowed)
+    return row
+
+
+def encode_bank(decision: BankDecision) -> Row:
+    """What a bank has as a whole, and its limits, as a row."""
+    row: Row = {}
+    for name in ("voltage", "current", "soc"):
+        _put(row, FIXED[name], getattr(decision, name))
+    for name in LIMITS:
+        limit: BankLimit | None = getattr(decision, name)
+        _put(row, FIXED[name], None if limit is None else limit.value)
     return row
 
 

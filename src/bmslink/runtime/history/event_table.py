@@ -45,7 +45,7 @@ class EventQuery:
     """Which events are asked for."""
 
     pack: str | None = None
-    """Its name; `None`: of all, and of the service."""
+    """Its name, or that of a bank; `None`: of all, and of the service."""
     since: datetime | None = None
     """What lasted or happened at this time or later."""
     until: datetime | None = None
@@ -234,8 +234,8 @@ def find_events(connection: sqlite3.Connection, query: EventQuery) -> list[PackE
     where, given = ["severity >= ?"], [query.severity.rank]
     more: list[Any] = [*given]
     if query.pack is not None:
-        where.append("pack = ?")
-        more.append(query.pack)
+        where.append("(pack = ? OR (pack = '' AND json_extract(data, '$.bank') = ?))")
+        more += [query.pack] * 2
     if query.since is not None:
         where.append("(coalesce(until, time) >= ? OR (until IS NULL AND since IS NOT NULL))")
         more.append(to_millis(query.since))

@@ -19,6 +19,7 @@ from sqlite3 import Connection
 from typing import Any, TypeVar
 
 from bmslink.control.audit import Budget
+from bmslink.control.banks.decision import BankDecision
 from bmslink.control.decide.decision import Decision
 from bmslink.errors import BmsError
 from bmslink.events import PackEvent
@@ -26,7 +27,7 @@ from bmslink.jsonable import plain
 from bmslink.model import Reading
 from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.feed import Feed, FeedItem, Subscription
-from bmslink.runtime.history.columns import Row, encode
+from bmslink.runtime.history.columns import Row, encode, encode_bank
 from bmslink.runtime.history.file import Batch, HistoryFile, RunBefore, StoredRow
 from bmslink.runtime.history.options import HistoryOptions
 from bmslink.runtime.history.schema import (
@@ -96,6 +97,8 @@ class HistoryKeeper:
         self._marks: deque[tuple[str, EnergyTotals]] = deque(maxlen=_ROOM)
         self._latest: dict[str, tuple[float, Row]] = {}
         self._decisions: dict[str, Decision] = {}
+        self._banks: dict[str, tuple[float, tuple[object, ...]]] = {}
+        """When a row of a bank was stored last, and what bound its limits then."""
         self._lost: tuple[int, int, int] | None = None
         """Rows that were dropped: how many, from when, until when (ms)."""
         self._urgent = asyncio.Event()
@@ -158,6 +161,8 @@ class HistoryKeeper:
             self._decisions[item.pack] = data
         elif isinstance(data, Reading):
             self._take_reading(item, data)
+        elif isinstance(data, BankDecision):
+            self._take_bank(item, data)
         elif isinstance(data, PackEvent):
             self._events.append(data)
             if len(self._events) > _EVENTS:
@@ -174,8 +179,19 @@ class HistoryKeeper:
         if not soon:
             before = item.clock
         self._latest[item.pack] = before, row
-        time = to_millis(reading.time or item.time)
-        self._rows.append(StoredRow(time, item.pack, row))
+        self._put(StoredRow(to_millis(reading.time or item.time), item.pack, row))
+
+    def _take_bank(self, item: FeedItem, decision: BankDecision) -> None:
+        """A row under the name of the bank; at once where a limit is bound otherwise."""
+        before, bound = self._banks.get(decision.bank, (float("-inf"), ()))
+        soon = item.clock - before < self._options.interval * 0.99
+        if soon and bound == decision.bound:
+            return
+        self._banks[decision.bank] = before if soon else item.clock, decision.bound
+        self._put(StoredRow(to_millis(item.time), decision.bank, encode_bank(decision)))
+
+    def _put(self, row: StoredRow) -> None:
+        self._rows.append(row)
         while len(self._rows) > _ROOM:
             lost = self._rows.popleft()
             self._forget(1, lost.time, lost.time)

@@ -242,7 +242,16 @@ def is_history(path: Path) -> bool:
             start = file.read(72)
     except OSError:
         return False
-    return start.startswith(b"SQLite format 3\0") and start[68:72] == APPLICATION.to_bytes(4, "big")
+    if not start.startswith(b"SQLite format 3\0"):
+        return False
+    if start[68:72] == APPLICATION.to_bytes(4, "big"):
+        return True
+    # A young one, or one that was killed, may have all but its first page in the file beside it.
+    if not path.with_name(f"{path.name}-wal").exists():
+        return False
+    with suppress(HistoryError), looked_at(path) as connection:
+        return bool(connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION)
+    return False
 
 
 @contextmanager

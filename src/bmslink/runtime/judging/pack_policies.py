@@ -15,6 +15,7 @@ from bmslink.control.decide.compile import CompiledPolicies
 from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.engine import Engine
 from bmslink.control.decide.policy import Action, Mode, PolicySet, Severity
+from bmslink.control.decide.release import value_now
 from bmslink.events import EventSeverity
 from bmslink.model import Reading
 from bmslink.storage.journal import JournalError
@@ -27,7 +28,7 @@ LATCHED = "What is latched stays until a person has looked"
 def _until_when(*, shadow: bool) -> str:
     """What ends that: in shadow nobody takes a `control reset`."""
     how = "in shadow, a new `control run` begins without it"
-    return f"{LATCHED}; {how if shadow else '`bmslink control reset` lets go of it'}."
+    return f"{LATCHED}; {how if shadow else '`bmslink control reset TARGET` lets go of it'}."
 
 
 def goes_on(*, shadow: bool) -> str:
@@ -184,13 +185,16 @@ def trips_in(decision: Decision, policies: PolicySet) -> int:
     )
 
 
-def in_words(decision: Decision, *, shadow: bool) -> Iterator[str]:
-    """The policies that are not content; about balancing the permit says enough."""
-    own = {r.policy for permit in (decision.charge, decision.discharge) for r in permit.reasons}
-    balancing = {r.policy for r in decision.balance.reasons} - own
+def in_words(decision: Decision, engine: Engine, *, shadow: bool) -> Iterator[str]:
+    """The policies that are not content, with the value of now of what has tripped; about balancing
+    the permit says enough."""
+    policies = engine.plan.policies
     for verdict in decision.verdicts:
-        if verdict.state != "missing" and verdict.policy not in balancing:
-            yield f"{verdict.policy} ({verdict.state}): {verdict.text}"
+        if verdict.state != "missing" and _restricts(policies, verdict.policy):
+            now = value_now(engine, verdict.policy)
+            yield "; ".join(
+                [f"{verdict.policy} ({verdict.state}): {verdict.text}", *filter(None, [now])]
+            )
     if any(verdict.state == "latched" for verdict in decision.verdicts):
         yield _until_when(shadow=shadow)
     blind = [v.policy for v in decision.verdicts if v.state == "missing"]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from bmslink.analysis import BatteryLife, LifeFacts
 from bmslink.control.backtest.logs import Entry, Log
-from bmslink.errors import FrameError
+from bmslink.errors import FrameError, UsageError
 from bmslink.runtime.history.file import find_lives
 from bmslink.runtime.history.schema import is_history, looked_at
 from bmslink.runtime.life.keeper import counted_of
@@ -34,15 +34,26 @@ class FoundLife(NamedTuple):
 
 
 def lives_in(
-    path: Path, *, chemistry: str | None = None, protocol: str | None = None
+    path: Path,
+    *,
+    chemistry: str | None = None,
+    capacity: float | None = None,
+    protocol: str | None = None,
 ) -> list[FoundLife]:
     """Every battery of a file. Of a history, what the service found; of anything else, what its
     readings show: time between readings that are further apart than usual is unknown.
 
-    Raises `TransportError` for a file that cannot be read, `CaptureError`, and `FrameError` where
-    there is nothing in it.
+    `chemistry` and `capacity` (nominal, Ah) are of cells of which the file does not say it. Raises
+    `TransportError` for a file that cannot be read, `CaptureError`, `FrameError` where there is
+    nothing in it, and `UsageError` for a chemistry or a capacity with a history: what a service
+    found rests on what it knew then.
     """
     if is_history(path):
+        if chemistry is not None or capacity is not None:
+            raise UsageError(
+                f"{path} is the history of a service: what it found rests on the chemistry and the "
+                "capacity that it knew then, and neither can be given now."
+            )
         return _of_history(path)
     interval = _usual(path, protocol)
     found: dict[str, tuple[BatteryLife, EnergyMeter]] = {}
@@ -50,7 +61,7 @@ def lives_in(
     for entry in Log(path, protocol=protocol):
         if entry.target not in found:
             meter = EnergyMeter(longest_step(interval))
-            found[entry.target] = BatteryLife(chemistry), meter
+            found[entry.target] = BatteryLife(chemistry, capacity), meter
         names[entry.target] = entry.reading.name or entry.target
         _hear(*found[entry.target], entry)
     return [

@@ -10,14 +10,19 @@ from typing import Any, Protocol, runtime_checkable
 from bmslink import config
 from bmslink.board import Board
 from bmslink.config.outcome import Outcome
+from bmslink.config.records.on_loan import changing_for_session
 from bmslink.control.act.store import kept_ledger
 from bmslink.control.decide.decision import Decision
 from bmslink.control.sessions.kept import KeptSession
 from bmslink.control.sessions.wishes import ChargeWish, alone
+from bmslink.errors import GateError
 from bmslink.link.transport import WrappedTransport
 from bmslink.model import Command, Reading, Switch
 from bmslink.polling import Trouble, readings
+from bmslink.runtime.acting.direct import do_directly
 from bmslink.runtime.acting.limit_sinks import LimitSink, LimitSinks, LineSink
+from bmslink.runtime.acting.mailbox import read_mail
+from bmslink.runtime.acting.people import ActingWish
 from bmslink.storage.journal import Journal
 
 __all__ = ["DirectHost", "SessionHost", "pace_of", "sim_sinks"]
@@ -47,6 +52,9 @@ class SessionHost(Protocol):
     @property
     def trouble(self) -> str:
         """What is wrong with that, in sentences."""
+
+    def listen(self) -> None:
+        """Be reached by people who stop the pack, from now on."""
 
     def turn(self, what: str) -> AbstractAsyncContextManager[Board]:
         """The board for a command, `what` in a few words."""
@@ -131,6 +139,30 @@ class DirectHost:
         self._items: AsyncGenerator[Reading | Trouble, None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._stop, self._looked = "", -_STOP_EVERY
+        self._mail: asyncio.Task[None] | None = None
+
+    def listen(self) -> None:
+        """Take what people ask from elsewhere: nobody else has the line."""
+        if self._mail is None:
+            mail = read_mail(str(self.board.target), self._asked, reads_back=True)
+            self._mail = asyncio.create_task(mail)
+
+    async def _asked(self, wish: ActingWish, who: str) -> list[str]:
+        """A stop, or an off: at once, whatever the session is at. Raises `GateError` for all
+        else."""
+        if wish.do not in ("stop", "off"):
+            raise GateError(
+                "Nothing was sent: a balancing session has the pack, and `bmslink balance cancel` "
+                "ends it."
+            )
+        with changing_for_session():
+            if wish.do == "off":
+                command = Command(Switch(wish.switch), False)
+                waive = self._waive & {"untested"}
+                return [(await config.switch(self.board, command, waive=waive)).sentence]
+            self._stop = who or "Somebody"
+            self._sinks.end()
+            return (await do_directly(self.board, wish, who)).done
 
     @property
     def pace(self) -> float:
@@ -173,8 +205,8 @@ class DirectHost:
         if now - self._looked >= _STOP_EVERY:
             self._looked = now
             found = (await asyncio.to_thread(kept_ledger, kept.pack)).ledger
-            stop = None if found is None else found.stop
-            self._stop = "" if stop is None else stop.who or "Somebody"
+            if found is not None and found.stop is not None:
+                self._stop = found.stop.who or "Somebody"
         return self._stop
 
     def decision(self) -> Decision | None:
@@ -207,8 +239,8 @@ class DirectHost:
     async def close(self) -> None:
         """No more readings."""
         self._sinks.end()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in filter(None, (self._task, self._mail)):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
         if self._items is not None:
             await self._items.aclose()

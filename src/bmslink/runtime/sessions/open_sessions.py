@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 from bmslink.board import Board
 from bmslink.control.sessions.kept import KeptSession, SessionStore
@@ -12,7 +13,13 @@ from bmslink.runtime.acting.start import pack_key
 from bmslink.storage.alone import hold_lock
 from bmslink.storage.state import DamagedState, state_path
 
-__all__ = ["is_running", "open_session_of", "said_of_session", "session_lock"]
+__all__ = [
+    "is_running",
+    "open_session_of",
+    "said_of_session",
+    "session_lock",
+    "targets_of_sessions",
+]
 
 
 def session_lock(pack: str) -> int | None:
@@ -36,6 +43,13 @@ def open_session_of(device: Board, identity: Identity) -> str:
     except DamagedState as error:
         return f"{error} Look at the balancing settings of the pack, then remove that file."
     return "" if kept is None else said_of_session(kept, device.target.word)
+
+
+def targets_of_sessions() -> Iterator[str]:
+    """The packs on which a command runs a session now, as it writes them. Reads the disk."""
+    for kept in SessionStore().all():
+        if kept.owner == "command" and is_running(kept.pack):
+            yield kept.target
 
 
 def said_of_session(kept: KeptSession, word: str) -> str:

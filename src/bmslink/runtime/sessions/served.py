@@ -22,7 +22,6 @@ from bmslink.control.sessions.report import status_of
 from bmslink.control.sessions.wishes import ChargeWish, alone, narrowed
 from bmslink.errors import BmsError, GateError, UsageError
 from bmslink.model import Command, Identity, Reading, Switch
-from bmslink.places import place_of
 from bmslink.runtime.acting.limit_sinks import CommandSink, LimitSink, LimitSinks
 from bmslink.runtime.acting.start import pack_key
 from bmslink.runtime.feed import Feed, Kind, Subscription
@@ -73,6 +72,9 @@ class ServedHost:
         self._next = 0.0
 
     # -- readings --------------------------------------------------------------------------------
+
+    def listen(self) -> None:
+        """The service is reached anyway."""
 
     @asynccontextmanager
     async def turn(self, what: str) -> AsyncIterator[Board]:
@@ -313,13 +315,12 @@ class PackBalance:
     def status(self) -> dict[str, Any]:
         """How the session is, or the last one was."""
         kept = self._session.kept if self._session is not None and self.running else self._kept()
-        place = str(place_of(self._board.target))
-        report = SessionStore().report(place, self._plan.name)
+        report = SessionStore().report(self._board.target, self._plan.name)
         found = status_of(kept, report, running=self.running)
         return {**found, "pack": self._plan.name, "error": self._error or None}
 
     def _kept(self) -> KeptSession | None:
-        return SessionStore().at(str(place_of(self._board.target)), self._plan.name)
+        return SessionStore().at(self._board.target, self._plan.name)
 
     # -- the session -----------------------------------------------------------------------------
 

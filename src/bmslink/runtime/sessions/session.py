@@ -27,8 +27,8 @@ from bmslink.control.sessions.options import SessionOptions
 from bmslink.control.sessions.permit import switched
 from bmslink.control.sessions.report import SessionReport, SetBack, report_of
 from bmslink.control.sessions.state import Around, Phase
-from bmslink.control.sessions.wishes import ChargeWish
-from bmslink.errors import BmsError, GateError, TransportError
+from bmslink.control.sessions.wishes import ChargeWish, resting
+from bmslink.errors import BmsError, GateError
 from bmslink.model import Switch
 from bmslink.places import place_of
 from bmslink.runtime.acting.contained import contained
@@ -43,7 +43,7 @@ from bmslink.runtime.sessions.hearing import (
 from bmslink.runtime.sessions.host import SessionHost
 from bmslink.runtime.sessions.looking import Looked, changes_for, look_before
 from bmslink.runtime.sessions.open_sessions import session_lock
-from bmslink.runtime.sessions.setting_back import not_yet_set, set_back, what_remains
+from bmslink.runtime.sessions.setting_back import not_yet_set, passes, set_back, what_remains
 from bmslink.settings.chemistry import chemistry
 from bmslink.storage.journal import Journal, JournalError, actor_name
 from bmslink.storage.state import UnwritableState
@@ -94,6 +94,8 @@ class BalanceSession:
         self._journal, self._store = journal or Journal(), store or SessionStore()
         self._on_moment = on_moment
         self._cancelled = ""
+        self._touched = True
+        """Whether anything may have been written, by this program or one before."""
         self._base, self._begun = 0.0, 0.0
         self._saved_at = 0.0
         self._phase: Phase | None = None
@@ -103,6 +105,7 @@ class BalanceSession:
     async def prepare(self) -> Looked:
         """Look whether it may be, and make its plan; nothing is sent that changes the board."""
         host = self._host
+        host.listen()
         async with host.turn("a balancing session is planned") as board:
             self.looked = await look_before(
                 board, self._options, sink=host.limited, sink_trouble=host.trouble,
@@ -173,7 +176,8 @@ class BalanceSession:
 
     async def _begun_and_followed(self, *, fresh: bool) -> Ending:
         kept = self._now  # nothing is charged while it is being set
-        wish = ChargeWish(cvl=round(kept.last.total, 3), why="its balancer is being set")
+        volts = resting(kept.last, kept.plan.top)
+        wish = ChargeWish(cvl=round(volts, 3), why="its balancer is being set")
         self._host.publish(kept, wish, _SETTING)
         await self._set(again=not fresh)
         return await self._follow()
@@ -184,6 +188,7 @@ class BalanceSession:
         if lock is None:
             raise GateError(f"Nothing was sent: another program balances {pack} already.")
         try:
+            self._host.listen()
             with changing_for_session():
                 yield
         finally:
@@ -220,6 +225,7 @@ class BalanceSession:
             dcl=rated or 0.5 * (plan.capacity or 100.0),
             dvl=plan.cells * kind.limits["cell_uvp_warning"], first=looked.now, last=looked.now,
         )  # fmt: skip
+        self._touched = False
         try:
             await asyncio.to_thread(self._store.save, self.kept)
             await self._note("begin", settings=dict(plan.settings), switch_on=plan.switch_on)
@@ -237,11 +243,18 @@ class BalanceSession:
                 if again:
                     wanted = await not_yet_set(board, kept, journal)
                 if wanted:
-                    change = await self._change(board, wanted)
-                    await config.apply(board, change, journal=journal, command="balance session")
+                    await self._apply(board, await self._change(board, wanted))
             self.kept = kept = kept.with_(writes=kept.writes + len(wanted))
         if plan.switch_on and kept.state.permit.on is None:
             await self._switch(True)
+
+    async def _apply(self, board: Board, change: Plan) -> None:
+        before, self._touched = self._touched, True
+        try:
+            await config.apply(board, change, journal=self._journal, command="balance session")
+        except GateError:  # nothing was sent
+            self._touched = before
+            raise
 
     async def _change(self, board: Board, wanted: Mapping[str, Any]) -> Plan:
         kind = self._now.plan.chemistry
@@ -297,7 +310,7 @@ class BalanceSession:
 
     async def _switch(self, on: bool) -> None:
         """The balancer's switch; that it may be set is on the disk first."""
-        kept = self._now
+        kept, self._touched = self._now, True
         if not kept.switched:
             self.kept = kept = kept.with_(switched=True)
             await asyncio.to_thread(self._store.save, kept.with_(saved=time.time()))
@@ -341,6 +354,8 @@ class BalanceSession:
         if end.name == "stopped":
             await asyncio.sleep(_AFTER_STOP)
         back = await self._set_back_patiently(kept)
+        if not self._touched:  # a report of what was changed is empty then
+            back = back.of_nothing()
         report = report_of(kept, end, back, utc_now())
         with suppress(JournalError):
             await self._note("end", result=end.name, text=end.text, restored=back.restored)
@@ -357,7 +372,7 @@ class BalanceSession:
             try:
                 return await self._set_back(kept)
             except BmsError as error:
-                silent = isinstance(error, TransportError)
+                silent = passes(error)
                 tries += not silent
                 ours = self._host.owner == "command"
                 over = ours and (loop.time() >= until or not silent)

@@ -108,15 +108,15 @@ def _on(
     name = request.actuator
     record = ledger.record(name)
     if wish.holders:
-        ends = f"`bmslink control override {wish.holders[0]}` sets it aside for a while"
+        ends = f"`bmslink control override TARGET {wish.holders[0]}` sets it aside for a while"
         if wish.left:
-            ends = "`bmslink control reset` lets go of that"
+            ends = "`bmslink control reset TARGET` lets go of that"
         elif STOP in wish.holders:
-            ends = "`bmslink control reset` ends that"
+            ends = "`bmslink control reset TARGET` ends that"
         elif wish.emergencies:
             ends = (
-                "nothing sets an emergency aside, and `bmslink control reset` lets go of it once "
-                "its cause is gone"
+                "nothing sets an emergency aside, and `bmslink control reset TARGET` lets go of it "
+                "once its cause is gone"
             )
         held = ", ".join(wish.holders)
         text = f"Nothing was sent: {name} is held off by {held} ({wish.why}); {ends}."

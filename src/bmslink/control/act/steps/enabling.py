@@ -42,7 +42,7 @@ def obstacle(
     if not mandate.enforce:  # a balancer that a stop took is given back, though no policy takes it
         return "shadow", "Policies do not act on it, so only a person switches it on."
     if record.down is not None:
-        return "down", "We stand down: `bmslink control resume` ends that."
+        return "down", "We stand down: `bmslink control resume TARGET` ends that."
     if wish.demand != Demand.FREE:
         return "held", f"Held by {', '.join(wish.holders) or 'an override'}: {wish.why}"
     if stale or facts is None or not facts.good or run.good < numbers.good_samples:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 from zlib import adler32
 
 from construct import Byte, Bytes, Computed, Const, Struct
@@ -161,6 +161,10 @@ _LIVE = {data_id: _live(data_id) for data_id in _PARTS}
 class DalyA5Codec(Codec[DalyFrame]):
     """Meaning of A5 frames. Remembers how many cells and sensors 94 announced, from where the
     board counts its frames, and whether it leaves residue in bytes it does not use."""
+
+    names_of_board: ClassVar[frozenset[str]] = frozenset(
+        {"daly_serial_number", "daly_battery_code"}
+    )
 
     def __init__(self, options: Options | None = None) -> None:
         self.memory = Memory()

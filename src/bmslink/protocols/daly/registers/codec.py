@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Codec, Options, Payload, Record, Role, require
@@ -116,6 +116,10 @@ class _Questions:
 class DalyRegisterCodec(Codec[RTUFrame]):
     """Meaning of register frames. Remembers what was asked; frames of other boards on the same
     line are not mixed in."""
+
+    names_of_board: ClassVar[frozenset[str]] = frozenset(
+        {"daly_serial_number", "daly_battery_code"}
+    )
 
     def __init__(self, dialect: Dialect, options: Options | None = None) -> None:
         self.dialect = dialect

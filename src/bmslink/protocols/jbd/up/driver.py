@@ -67,6 +67,10 @@ _COUNTERS_SINCE = 12  # major firmware version from which 2006 is answered
 class JBDUPCodec(Codec[UPFrame]):
     """Meaning of UP frames. Remembers nothing: every answer repeats what it answers."""
 
+    names_of_board: ClassVar[frozenset[str]] = frozenset(
+        {"serial_number", "board_serial_number", "pack_serial_number", "customer"}
+    )
+
     def __init__(self, sign: str = "auto") -> None:
         self._sign = sign
 

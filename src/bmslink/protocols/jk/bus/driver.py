@@ -29,6 +29,7 @@ from bmslink.protocols.jk.bus.framing import (
 )
 from bmslink.protocols.jk.jk02.driver import JK02Codec
 from bmslink.protocols.jk.jk02.framing import CELLS, INFO, SETTINGS, JK02Frame, JK02Framer
+from bmslink.protocols.jk.jk02.layouts import NAMES_OF_BOARD
 from bmslink.protocols.jk.jk02.reading import REMEMBERED
 from bmslink.protocols.jk.modbus.codec import EXCEPTIONS, JKModbusCodec, check_address
 from bmslink.protocols.probe import Overheard, Probe, Turn
@@ -58,6 +59,8 @@ class JKBusCodec(Codec[BusFrame]):
     A record belongs to the address of the acknowledgement directly behind it, and to nobody if
     something else stands there. Settings are remembered per address.
     """
+
+    names_of_board: ClassVar[frozenset[str]] = NAMES_OF_BOARD
 
     def __init__(self, variant: str | None = None, sign: str = "auto") -> None:
         if variant not in (None, "32s"):

@@ -43,6 +43,7 @@ from bmslink.protocols.jk.jk02.layouts import (
     DETAIL_LOG,
     DEVICE_INFO,
     LOGBOOK,
+    NAMES_OF_BOARD,
     PAYLOAD,
     SLOTS,
     cell_info_variant,
@@ -97,6 +98,7 @@ class JK02Codec(Codec[JK02Frame]):
     """
 
     whole: ClassVar[frozenset[str]] = frozenset({"cells"})
+    names_of_board: ClassVar[frozenset[str]] = NAMES_OF_BOARD
 
     def __init__(self, variant: str | None = None, sign: str = "auto") -> None:
         if variant not in (None, *SLOTS):

@@ -36,6 +36,7 @@ __all__ = [
     "DEVICE_INFO",
     "LOGBOOK",
     "LOG_ENTRY",
+    "NAMES_OF_BOARD",
     "PAYLOAD",
     "SLOTS",
     "cell_info_variant",
@@ -216,6 +217,11 @@ DEVICE_INFO = Struct(
     "protocol_version" / Byte,
 )
 """Type 03; 24S boards fill it only up to byte 133."""
+
+NAMES_OF_BOARD = frozenset(
+    {"serial_number", "name", "user_data", "user_data_2", "password", "settings_password"}
+)
+"""The fields of a type 03 that say whose board it is."""
 
 _LOGBOOK_SLOTS = 50
 

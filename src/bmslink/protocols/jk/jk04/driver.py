@@ -20,7 +20,7 @@ from bmslink.protocols.common.fields import Layout, open_wires, parse, sort_cond
 from bmslink.protocols.common.settings_map import SettingsMap
 from bmslink.protocols.jk.jk02.driver import JK02Codec, explain_ack
 from bmslink.protocols.jk.jk02.framing import ACK, CELLS, INFO, SETTINGS, JK02Frame
-from bmslink.protocols.jk.jk02.layouts import DEVICE_INFO, PAYLOAD
+from bmslink.protocols.jk.jk02.layouts import DEVICE_INFO, NAMES_OF_BOARD, PAYLOAD
 from bmslink.protocols.jk.jk02.reading import cell_count
 from bmslink.protocols.jk.jk02.stream import JKStream
 from bmslink.protocols.jk.jk02.writing import NOT_TAKEN
@@ -61,6 +61,7 @@ class JK04Codec(Codec[JK02Frame]):
     settings, which live values are completed with."""
 
     whole: ClassVar[frozenset[str]] = frozenset({"cells"})
+    names_of_board: ClassVar[frozenset[str]] = NAMES_OF_BOARD
 
     def __init__(self) -> None:
         self._proven = False

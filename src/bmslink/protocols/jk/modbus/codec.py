@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from bmslink.errors import FrameError, TargetError
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Codec, Payload, Record, require
 from bmslink.protocols.common.fields import parse, text
 from bmslink.protocols.common.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer
-from bmslink.protocols.jk.jk02.layouts import PAYLOAD
+from bmslink.protocols.jk.jk02.layouts import NAMES_OF_BOARD, PAYLOAD
 from bmslink.protocols.jk.jk02.reading import REMEMBERED, cell_count, chemistry, live_reading
 from bmslink.protocols.jk.modbus.map import (
     ACTIONS,
@@ -86,6 +86,8 @@ class JKModbusCodec(Codec[RTUFrame]):
     address what live values are completed with. `variant` is what is known beforehand about the
     map; a board that contradicts it is a `FrameError`.
     """
+
+    names_of_board: ClassVar[frozenset[str]] = NAMES_OF_BOARD
 
     def __init__(self, variant: str | None = None, sign: str = "auto") -> None:
         if variant not in (None, *VARIANTS):

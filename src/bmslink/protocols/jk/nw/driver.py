@@ -92,6 +92,10 @@ class JKNWCodec(Codec[JKNWFrame]):
 
     whole: ClassVar[frozenset[str]] = frozenset({"all"})
 
+    names_of_board: ClassVar[frozenset[str]] = frozenset(
+        {"device_id", "manufacturer_id", "password"}
+    )
+
     def __init__(self, options: Options | None = None) -> None:
         self._negate_current = options is not None and options.current_sign == "inverted"
         self._version: int | None = None

@@ -8,7 +8,7 @@ from bmslink.config.checks.charge import check_soc
 from bmslink.events import EventSeverity
 from bmslink.model import Reading
 from bmslink.reports.doctor.facts import PackFacts
-from bmslink.reports.doctor.finding import DoctorFinding, Judgement, found, right, unknown
+from bmslink.reports.doctor.finding import CheckVerdict, DoctorFinding, found, right, unknown
 from bmslink.settings.chemistry import CHEMISTRIES
 
 __all__ = ["capacity", "delta", "resistance", "soc", "temperatures", "trend"]
@@ -53,7 +53,7 @@ def _at(curve: tuple[tuple[float, float], ...], soc: float) -> float:
     return next(volts for percent, volts in curve if percent >= soc)
 
 
-def delta(facts: PackFacts) -> Judgement | None:
+def delta(facts: PackFacts) -> CheckVerdict | None:
     """How far the cells are apart, in the regime the pack is in."""
     reading = facts.reading
     if reading is None:
@@ -93,7 +93,7 @@ def delta(facts: PackFacts) -> Judgement | None:
     )
 
 
-def resistance(facts: PackFacts) -> Judgement | None:
+def resistance(facts: PackFacts) -> CheckVerdict | None:
     """Balance wires and cells that have a higher resistance than the others."""
     findings = [*_wires(facts.reading), *_cells(facts)]
     wires = [r for r in (facts.reading.cell_resistances or ()) if r] if facts.reading else []
@@ -101,8 +101,10 @@ def resistance(facts: PackFacts) -> Judgement | None:
         return found(*findings)
     if wires:
         return right(f"wires of {1000 * min(wires):.0f} to {1000 * max(wires):.0f} mΩ")
-    if facts.life is not None:
+    if ((facts.life or {}).get("resistance") or {}).get("cells"):
         return right("no cell stands out in its history")
+    if facts.reading is None:
+        return unknown(facts.why_not("reading"))
     return unknown("the board does not measure its wires, and no history shows load steps")
 
 
@@ -148,7 +150,7 @@ def _cells(facts: PackFacts) -> list[DoctorFinding]:
     return found_rows
 
 
-def capacity(facts: PackFacts) -> Judgement | None:
+def capacity(facts: PackFacts) -> CheckVerdict | None:
     """What the battery holds against what it was designed for."""
     reading = facts.reading
     if reading is None:
@@ -177,7 +179,7 @@ def capacity(facts: PackFacts) -> Judgement | None:
     return right(f"{share:.0f} % of its design, {says}")
 
 
-def soc(facts: PackFacts) -> Judgement | None:
+def soc(facts: PackFacts) -> CheckVerdict | None:
     """Whether the state of charge goes with the voltages, at rest."""
     reading = facts.reading
     if reading is None:
@@ -191,8 +193,7 @@ def soc(facts: PackFacts) -> Judgement | None:
     check = check_soc(reading.soc, reading, facts.cells.chemistry)
     if check.passed:
         return right(f"{reading.soc:g} % goes with the voltages")
-    able = facts.identity.capabilities.get("soc") if facts.identity is not None else None
-    settable = able is not None and able.supported
+    settable = "soc" in facts.settable
     return found(
         DoctorFinding(
             severity=EventSeverity.WARNING,
@@ -204,7 +205,7 @@ def soc(facts: PackFacts) -> Judgement | None:
     )
 
 
-def temperatures(facts: PackFacts) -> Judgement | None:
+def temperatures(facts: PackFacts) -> CheckVerdict | None:
     """How far the cells' probes are apart."""
     reading = facts.reading
     if reading is None:
@@ -232,12 +233,12 @@ def temperatures(facts: PackFacts) -> Judgement | None:
     return right(f"{known[cold]:.0f} to {known[warm]:.0f} °C")
 
 
-def trend(facts: PackFacts) -> Judgement | None:
+def trend(facts: PackFacts) -> CheckVerdict | None:
     """Whether capacity falls or imbalance grows, where there is a history."""
     life = facts.life
     if not life:
-        return unknown(facts.missing.get("life", "no service has a history of it"))
-    findings = []
+        return unknown(facts.why_not("life"))
+    findings, known = [], []
     for part, name, worse, unit, limit in (
         ("capacity", "trend", -1, "% of its capacity", 5.0),
         ("imbalance", "rest_trend", 1, "mV between its cells", 20.0),
@@ -246,6 +247,7 @@ def trend(facts: PackFacts) -> Judgement | None:
         rate, sure = told.get("per_year"), told.get("uncertainty")
         if not isinstance(rate, int | float) or not isinstance(sure, int | float):
             continue
+        known.append(f"{rate:+.0f} ± {sure:.0f} {unit} a year")
         if worse * rate - sure > 0 and worse * rate > limit:
             findings.append(
                 DoctorFinding(
@@ -257,4 +259,6 @@ def trend(facts: PackFacts) -> Judgement | None:
                     facts={"per_year": rate, "uncertainty": sure},
                 )
             )
-    return found(*findings, right="its history shows no fast change")
+    if not known:
+        return unknown("its history is too short to tell")
+    return found(*findings, right=", ".join(known))

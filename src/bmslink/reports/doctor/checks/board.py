@@ -8,7 +8,7 @@ from bmslink.events import EventSeverity
 from bmslink.model import Condition, Reading, Switch
 from bmslink.reports.doctor.conditions import ADVICE, HARMLESS
 from bmslink.reports.doctor.facts import PackFacts
-from bmslink.reports.doctor.finding import DoctorFinding, Judgement, found, right, unknown
+from bmslink.reports.doctor.finding import CheckVerdict, DoctorFinding, found, right, unknown
 
 __all__ = ["clock", "conditions", "firmware", "offset", "password", "probes", "switches"]
 
@@ -20,7 +20,7 @@ _OPEN = -39.5
 """°C that a probe shows which is not there."""
 
 
-def firmware(facts: PackFacts) -> Judgement | None:
+def firmware(facts: PackFacts) -> CheckVerdict | None:
     """Whether this firmware is known, and its settings may be written."""
     identity = facts.identity
     if identity is None:
@@ -28,6 +28,8 @@ def firmware(facts: PackFacts) -> Judgement | None:
     name = " ".join(filter(None, (identity.vendor, identity.model, identity.firmware)))
     able = identity.capabilities.get("settings")
     evidence = identity.map.get("evidence", "")
+    if able is not None and not able.supported and "settings" in facts.unanswered:
+        return unknown(facts.why_not("settings"))
     if able is not None and not able.supported:
         return found(
             DoctorFinding(
@@ -66,7 +68,7 @@ _LISTS = (
 )
 
 
-def conditions(facts: PackFacts) -> Judgement | None:
+def conditions(facts: PackFacts) -> CheckVerdict | None:
     """What the board reports, with its cause and cure."""
     if facts.reading is None:
         return unknown(facts.why_not("reading"))
@@ -110,7 +112,7 @@ def _numbers(reading: Reading, condition: Condition) -> str:
     return ""
 
 
-def probes(facts: PackFacts) -> Judgement | None:
+def probes(facts: PackFacts) -> CheckVerdict | None:
     """Temperature probes and cells that say nothing."""
     reading = facts.reading
     if reading is None:
@@ -164,7 +166,7 @@ def _fitted(name: str, cells: list[str], heard: list[str]) -> bool:
     return any(other in heard for other in behind) or not any(c in heard for c in cells)
 
 
-def offset(facts: PackFacts) -> Judgement | None:
+def offset(facts: PackFacts) -> CheckVerdict | None:
     """A current that is shown where none can flow."""
     reading = facts.reading
     if reading is None:
@@ -189,7 +191,7 @@ def offset(facts: PackFacts) -> Judgement | None:
     return unknown("only with both paths open, or over weeks, is it known that no current flows")
 
 
-def _learnt_offset(facts: PackFacts) -> Judgement | None:
+def _learnt_offset(facts: PackFacts) -> CheckVerdict | None:
     """As full-to-full loops of the history show it."""
     capacity = (facts.life or {}).get("capacity") or {}
     known = capacity.get("offset") or {}
@@ -208,7 +210,7 @@ def _learnt_offset(facts: PackFacts) -> Judgement | None:
     return right(f"{value:+.2f} ± {sure:.2f} A over its history")
 
 
-def clock(facts: PackFacts) -> Judgement | None:
+def clock(facts: PackFacts) -> CheckVerdict | None:
     """The board's clock against this computer's."""
     off = facts.clock_off
     if facts.target.scheme == "replay":
@@ -216,11 +218,12 @@ def clock(facts: PackFacts) -> Judgement | None:
     if facts.target.scheme == "sim":
         return unknown("a simulated pack in this process lives in a time of its own")
     if off is None:
+        if not facts.answers:
+            return unknown(facts.why_not("clock"))
         return unknown(facts.missing.get("clock", "the board has none, or does not tell it"))
     if abs(off) <= _CLOCK:
         return right(f"{abs(off):.0f} s from this computer's")
-    able = facts.identity.capabilities.get("clock") if facts.identity is not None else None
-    settable = able is not None and able.supported
+    settable = "clock" in facts.settable
     way = "ahead of" if off > 0 else "behind"
     return found(
         DoctorFinding(
@@ -240,7 +243,7 @@ def _span(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def password(facts: PackFacts) -> Judgement | None:
+def password(facts: PackFacts) -> CheckVerdict | None:
     """Whether the password is that of the factory, where the board tells."""
     reading = facts.reading
     if reading is None:
@@ -254,7 +257,7 @@ def password(facts: PackFacts) -> Judgement | None:
 _PATHS = ("charge", "discharge")
 
 
-def switches(facts: PackFacts) -> Judgement | None:
+def switches(facts: PackFacts) -> CheckVerdict | None:
     """What is switched off, and who did it."""
     reading = facts.reading
     if reading is None:
@@ -281,7 +284,7 @@ def switches(facts: PackFacts) -> Judgement | None:
         )
     known = [facts.switches.get(each, getattr(reading, f"{each}_switch")) for each in _PATHS]
     if not findings and None in known:
-        return unknown("the board does not say how its switches are")
+        return unknown(facts.missing.get("orphans", "the board does not say how they are"))
     return found(*findings, right="charging and discharging are switched on")
 
 

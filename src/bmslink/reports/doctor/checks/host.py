@@ -9,7 +9,7 @@ from typing import Any
 from bmslink.events import EventSeverity
 from bmslink.reports.doctor.checks.reach import port_finding
 from bmslink.reports.doctor.facts import HostFacts
-from bmslink.reports.doctor.finding import DoctorFinding, Judgement, found, right, unknown
+from bmslink.reports.doctor.finding import CheckVerdict, DoctorFinding, found, right, unknown
 
 __all__ = [
     "bluetooth",
@@ -29,7 +29,7 @@ _ROOM = 50 << 20
 """Bytes: less free than this, a journal or history soon cannot be written."""
 
 
-def versions(host: HostFacts) -> Judgement | None:
+def versions(host: HostFacts) -> CheckVerdict | None:
     """What is installed."""
     if not host.versions:
         return unknown("the packages cannot be listed")
@@ -38,7 +38,7 @@ def versions(host: HostFacts) -> Judgement | None:
     return right(", ".join(told) + (f"; not installed: {', '.join(lacks)}" if lacks else ""))
 
 
-def ports(host: HostFacts) -> Judgement | None:
+def ports(host: HostFacts) -> CheckVerdict | None:
     """The serial ports, and whether they may be opened."""
     if host.ports is None:
         return unknown("the ports cannot be listed")
@@ -47,7 +47,7 @@ def ports(host: HostFacts) -> Judgement | None:
     return found(*findings, right=names or "there is no serial port here")
 
 
-def bluetooth(host: HostFacts) -> Judgement | None:
+def bluetooth(host: HostFacts) -> CheckVerdict | None:
     """Adapters, and whether something blocks them."""
     if host.radios is None:
         return unknown("only Linux lists its adapters here")
@@ -76,7 +76,7 @@ def bluetooth(host: HostFacts) -> Judgement | None:
     return found(*findings, right=", ".join(str(radio.get("name")) for radio in host.radios))
 
 
-def service(host: HostFacts) -> Judgement | None:
+def service(host: HostFacts) -> CheckVerdict | None:
     """Services that run, their version, and whether they answer."""
     if host.services is None:
         return unknown(host.missing.get("services", "the registry cannot be read"))
@@ -115,7 +115,7 @@ def service(host: HostFacts) -> Judgement | None:
     return found(*findings, right=f"runs: {told}" if told else "no service runs")
 
 
-def unfinished(host: HostFacts) -> Judgement | None:
+def unfinished(host: HostFacts) -> CheckVerdict | None:
     """Changes in the journal that were cut off, of any pack."""
     if host.unfinished is None:
         return unknown(host.missing.get("journal", "the journal cannot be read"))
@@ -131,7 +131,7 @@ def _cut(row: Mapping[str, Any]) -> DoctorFinding:
         what=f"A change{whose} was cut off ({row.get('when') or 'when is not known'}).{damage}",
         fix="Finish it or set it back; until then nothing else is written to that pack."
         if target
-        else "Which pack it was cannot be read any more; `config journal` shows what is left.",
+        else "Its pack cannot be read any more; `bmslink config journal` shows what is left.",
         command=f"bmslink config resume {shlex.quote(target)}"
         if target
         else "bmslink config journal",
@@ -139,7 +139,7 @@ def _cut(row: Mapping[str, Any]) -> DoctorFinding:
     )
 
 
-def journal(host: HostFacts) -> Judgement | None:
+def journal(host: HostFacts) -> CheckVerdict | None:
     """Whether all lines of the journal verify."""
     if host.damaged is None:
         return unknown(host.missing.get("journal", "the journal cannot be read"))
@@ -155,7 +155,7 @@ def journal(host: HostFacts) -> Judgement | None:
     return right("every line verifies")
 
 
-def sessions(host: HostFacts) -> Judgement | None:
+def sessions(host: HostFacts) -> CheckVerdict | None:
     """Balancing sessions that were cut off."""
     if host.sessions is None:
         return unknown(host.missing.get("sessions", "their folder cannot be read"))
@@ -182,7 +182,7 @@ def sessions(host: HostFacts) -> Judgement | None:
     return found(*findings, right="none was cut off")
 
 
-def folders(host: HostFacts) -> Judgement | None:
+def folders(host: HostFacts) -> CheckVerdict | None:
     """Whether the journal, the states and the registry can be written, and the room they have."""
     findings = []
     for row in host.folders:
@@ -213,7 +213,7 @@ def folders(host: HostFacts) -> Judgement | None:
     return found(*findings, right="all can be written")
 
 
-def configuration(host: HostFacts) -> Judgement | None:
+def configuration(host: HostFacts) -> CheckVerdict | None:
     """Whether bmslink.toml can be used."""
     if host.config:
         return found(
@@ -229,10 +229,10 @@ def configuration(host: HostFacts) -> Judgement | None:
                       command="bmslink packs path")
         for text in host.remarks
     ]  # fmt: skip
-    return found(*notes, right="bmslink.toml can be used, or there is none")
+    return found(*notes, right=host.file or "there is no bmslink.toml")
 
 
-def private(host: HostFacts) -> Judgement | None:
+def private(host: HostFacts) -> CheckVerdict | None:
     """Whether files with secrets are kept from others."""
     findings = [
         DoctorFinding(
@@ -246,7 +246,7 @@ def private(host: HostFacts) -> Judgement | None:
     return found(*findings, right="no file with a secret is open to others")
 
 
-def wall_clock(host: HostFacts) -> Judgement | None:
+def wall_clock(host: HostFacts) -> CheckVerdict | None:
     """Whether this computer's clock can be right."""
     if host.clock:
         return found(

@@ -9,7 +9,7 @@ from bmslink.errors import LinkTimeout, PortBusy, PortDenied, PortNotFound, Unkn
 from bmslink.events import EventSeverity
 from bmslink.link.transport import split_host
 from bmslink.reports.doctor.facts import PackFacts, PortFacts
-from bmslink.reports.doctor.finding import DoctorFinding, Judgement, found, right, unknown
+from bmslink.reports.doctor.finding import CheckVerdict, DoctorFinding, found, right, unknown
 
 __all__ = ["access", "adapter", "answer", "holder", "port_finding", "radio", "tcp"]
 
@@ -18,7 +18,7 @@ _SLOW_TIMER = 1
 _WIRED = ("serial",)
 
 
-def access(facts: PackFacts) -> Judgement | None:
+def access(facts: PackFacts) -> CheckVerdict | None:
     """Whether the port exists and may be opened."""
     port = facts.port
     if port is None:
@@ -26,6 +26,15 @@ def access(facts: PackFacts) -> Judgement | None:
     finding = port_finding(port)
     if finding is not None:
         return found(finding)
+    if isinstance(facts.error, PortDenied):
+        return found(
+            DoctorFinding(
+                severity=EventSeverity.ALARM,
+                what=str(facts.error),
+                fix="Let this user open it: join the group that it belongs to.",
+                command=f"ls -l {shlex.quote(port.path)}",
+            )
+        )
     return right(f"{port.path} exists and may be opened")
 
 
@@ -60,7 +69,7 @@ def port_finding(port: PortFacts) -> DoctorFinding | None:
     )
 
 
-def holder(facts: PackFacts) -> Judgement | None:
+def holder(facts: PackFacts) -> CheckVerdict | None:
     """Who else has the port open."""
     port = facts.port
     if port is None:
@@ -72,6 +81,8 @@ def holder(facts: PackFacts) -> Judgement | None:
                     fix="Close the phone app or the program that is connected: a pack takes one.",
                 )
             )
+        return None
+    if not port.exists:
         return None
     if port.served:
         return right(f"the service ({facts.service}) owns it, and was asked")
@@ -102,7 +113,7 @@ def holder(facts: PackFacts) -> Judgement | None:
     return right("no other program has it open, as far as this user can see")
 
 
-def adapter(facts: PackFacts) -> Judgement | None:
+def adapter(facts: PackFacts) -> CheckVerdict | None:
     """The USB adapter and its latency timer."""
     port = facts.port
     if port is None or not port.exists:
@@ -127,7 +138,7 @@ def adapter(facts: PackFacts) -> Judgement | None:
     return unknown("the system names no USB adapter behind it")
 
 
-def tcp(facts: PackFacts) -> Judgement | None:
+def tcp(facts: PackFacts) -> CheckVerdict | None:
     """Whether a gateway takes the connection."""
     if facts.target.scheme not in ("tcp", "rfc2217", "modbus-tcp"):
         return None
@@ -135,7 +146,7 @@ def tcp(facts: PackFacts) -> Judgement | None:
     host, port = split_host(facts.target.place)
     if error is None or isinstance(error, LinkTimeout | UnknownDevice):
         return right(f"{facts.target.place} takes the connection")
-    refused = "refuse" in str(error).lower()
+    refused = isinstance(error.__cause__, ConnectionRefusedError)
     return found(
         DoctorFinding(
             severity=EventSeverity.ALARM,
@@ -152,7 +163,7 @@ def tcp(facts: PackFacts) -> Judgement | None:
     )
 
 
-def radio(facts: PackFacts) -> Judgement | None:
+def radio(facts: PackFacts) -> CheckVerdict | None:
     """Bluetooth: adapter, permission, pairing, pin."""
     if facts.target.scheme != "ble":
         return None
@@ -179,13 +190,21 @@ def radio(facts: PackFacts) -> Judgement | None:
     )
 
 
-def answer(facts: PackFacts) -> Judgement | None:
+def answer(facts: PackFacts) -> CheckVerdict | None:
     """Whether a pack answers as the target says; else what does."""
     if facts.answers:
         return right(f"it answers as {facts.target.protocol}")
     error = facts.error
     if error is None:
         return unknown(facts.why_not("identity"))
+    if facts.target.scheme == "replay":
+        return found(
+            DoctorFinding(
+                what=f"The recording {facts.target.place} does not hold enough for one reading.",
+                fix="It shows what its bytes mean; a longer recording can be examined.",
+                command=f"bmslink decode {shlex.quote(facts.target.place)}",
+            )
+        )
     if not isinstance(error, LinkTimeout | UnknownDevice):
         scheme = facts.target.scheme
         told = scheme in ("ble", "tcp", "rfc2217", "modbus-tcp") or (

@@ -6,11 +6,11 @@ import shlex
 from collections.abc import Mapping
 
 from bmslink.config.checks.cells import cells_in_series
-from bmslink.config.checks.live import Margin, margins
+from bmslink.config.checks.live import LimitMargin, margins
 from bmslink.config.checks.plausible import oddities
 from bmslink.events import EventSeverity
 from bmslink.reports.doctor.facts import PackFacts
-from bmslink.reports.doctor.finding import DoctorFinding, Judgement, found, right, unknown
+from bmslink.reports.doctor.finding import CheckVerdict, DoctorFinding, found, right, unknown
 from bmslink.settings.rules import likely_chemistry, lint, review
 from bmslink.settings.setting import Value
 
@@ -32,7 +32,7 @@ def _show(facts: PackFacts) -> str:
     return f"bmslink settings show {facts.word}"
 
 
-def rules(facts: PackFacts) -> Judgement | None:
+def rules(facts: PackFacts) -> CheckVerdict | None:
     """What the rules between settings say, for these cells."""
     if facts.table is None or facts.identity is None:
         return unknown(facts.why_not("settings"))
@@ -71,7 +71,7 @@ def rules(facts: PackFacts) -> Judgement | None:
     return right(f"{judged} rules hold" + (f" for {kind} cells" if kind else ""))
 
 
-def chemistry(facts: PackFacts) -> Judgement | None:
+def chemistry(facts: PackFacts) -> CheckVerdict | None:
     """Whether everybody agrees on what the cells are."""
     if facts.table is None:
         return unknown(facts.why_not("settings"))
@@ -105,7 +105,7 @@ def chemistry(facts: PackFacts) -> Judgement | None:
     return right(f"{cells.chemistry} cells, and nothing speaks against it")
 
 
-def trips(facts: PackFacts) -> Judgement | None:
+def trips(facts: PackFacts) -> CheckVerdict | None:
     """What has reached its limit, or is near it."""
     if facts.table is None:
         return unknown(facts.why_not("settings"))
@@ -124,14 +124,14 @@ def trips(facts: PackFacts) -> Judgement | None:
     )
 
 
-def _soon(margin: Margin, cells: int) -> float:
+def _soon(margin: LimitMargin, cells: int) -> float:
     if margin.unit == "A":
         return _SOON_AMPS * abs(margin.limit)
     near = _SOON.get(margin.unit, 0.0)
     return near * cells if margin.key.startswith("pack_") else near
 
 
-def _near(facts: PackFacts, margin: Margin) -> DoctorFinding:
+def _near(facts: PackFacts, margin: LimitMargin) -> DoctorFinding:
     now = margin.room <= 0
     unit = margin.unit
     text = f"{margin.key} is {margin.limit:g} {unit}, and {margin.what} {margin.value:g} {unit}"
@@ -152,7 +152,7 @@ def _near(facts: PackFacts, margin: Margin) -> DoctorFinding:
     )
 
 
-def changed(facts: PackFacts) -> Judgement | None:
+def changed(facts: PackFacts) -> CheckVerdict | None:
     """Whether it still holds what its last change from here wrote."""
     verification = facts.verification
     if verification is None:
@@ -179,7 +179,7 @@ def changed(facts: PackFacts) -> Judgement | None:
     )
 
 
-def alike(facts: PackFacts) -> Judgement | None:
+def alike(facts: PackFacts) -> CheckVerdict | None:
     """Whether the packs of one bank are set alike."""
     if facts.named is None or not facts.named.bank:
         return None
@@ -221,19 +221,20 @@ def _same(one: Value | None, other: Value | None) -> bool:
     return one == other
 
 
-def policies(facts: PackFacts) -> Judgement | None:
+def policies(facts: PackFacts) -> CheckVerdict | None:
     """What `control check` says of its policy file over these settings."""
-    if facts.named is None or not facts.named.policies:
+    if facts.named is None:
         return None
     if facts.policies is None:
-        return unknown(facts.missing.get("policies", facts.why_not("settings")))
+        why = facts.missing.get("policies") if facts.table else facts.why_not("settings")
+        return unknown(why) if why and (facts.named.policies or facts.table) else None
     levels = {"danger": EventSeverity.ALARM, "warning": EventSeverity.WARNING}
     findings = [
         DoctorFinding(
             severity=levels.get(str(row.get("level")), EventSeverity.INFO),
             what=f"{row.get('about')}: {row.get('text')}",
             fix="Change the policy file, or the board's setting.",
-            command=f"bmslink control check {shlex.quote(str(row.get('path')))}",
+            command=f"bmslink control check {shlex.quote(str(row.get('path')))} {facts.word}",
         )
         for row in facts.policies
         if row.get("level") in levels

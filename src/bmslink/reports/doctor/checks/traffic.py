@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from bmslink.events import EventSeverity
 from bmslink.reports.doctor.facts import LineFacts, PackFacts
-from bmslink.reports.doctor.finding import DoctorFinding, Judgement, found, right, unknown
+from bmslink.reports.doctor.finding import CheckVerdict, DoctorFinding, found, right, unknown
 
 __all__ = ["damage", "echo", "quality", "second_master", "strangers"]
 
@@ -22,7 +22,7 @@ _FILLING = 2
 """The same for each answer: JK's boards put a zero between a record and its acknowledgement."""
 
 
-def _line(facts: PackFacts) -> LineFacts | Judgement | None:
+def _line(facts: PackFacts) -> LineFacts | CheckVerdict | None:
     if facts.target.scheme == "replay":
         return None
     if facts.service:
@@ -32,7 +32,7 @@ def _line(facts: PackFacts) -> LineFacts | Judgement | None:
     return facts.line
 
 
-def damage(facts: PackFacts) -> Judgement | None:
+def damage(facts: PackFacts) -> CheckVerdict | None:
     """Checksum errors and noise."""
     line = _line(facts)
     if not isinstance(line, LineFacts):
@@ -80,7 +80,7 @@ def _damage(line: LineFacts, total: int) -> DoctorFinding | None:
     return None
 
 
-def echo(facts: PackFacts) -> Judgement | None:
+def echo(facts: PackFacts) -> CheckVerdict | None:
     """Whether our own bytes come back."""
     line = _line(facts)
     if not isinstance(line, LineFacts):
@@ -99,7 +99,7 @@ def echo(facts: PackFacts) -> Judgement | None:
     return right("no request comes back") if line.asked else unknown("nothing was asked")
 
 
-def strangers(facts: PackFacts) -> Judgement | None:
+def strangers(facts: PackFacts) -> CheckVerdict | None:
     """Frames of other devices, and answers that come twice."""
     line = _line(facts)
     if not isinstance(line, LineFacts):
@@ -126,7 +126,7 @@ def strangers(facts: PackFacts) -> Judgement | None:
     return right("only answers to what was asked came") if line.frames else unknown("no frame came")
 
 
-def second_master(facts: PackFacts) -> Judgement | None:
+def second_master(facts: PackFacts) -> CheckVerdict | None:
     """Whether somebody else asks on this line."""
     line = _line(facts)
     if not isinstance(line, LineFacts):
@@ -134,7 +134,7 @@ def second_master(facts: PackFacts) -> Judgement | None:
     if facts.streams:
         return unknown("the board sends by itself, so a listener hears it all the time")
     if line.unasked is None:
-        return unknown("nobody listened")
+        return unknown(facts.missing.get("silence", "nobody listened"))
     if line.unasked > 2:
         what = f" ({line.masters})" if line.masters else ""
         return found(
@@ -150,7 +150,7 @@ def second_master(facts: PackFacts) -> Judgement | None:
     return right(f"nothing came in {line.listened:g} s of silence")
 
 
-def quality(facts: PackFacts) -> Judgement | None:
+def quality(facts: PackFacts) -> CheckVerdict | None:
     """Lost and late answers."""
     line = _line(facts)
     if not isinstance(line, LineFacts):
