@@ -99,10 +99,15 @@ COMMANDS = {
         "--field=field* --csv --socket=file"
     ),
     "plot": (
-        "file* --output=file -o=file --force --since= --last= --until= --show=* "
+        "file* --output=file -o=file --force --since= --last= --until= "
+        "--show=cells_difference_voltage_current_power_soc_temperatures_events* "
         "--cells=deviation_voltage --pack=* --settings=file --title= --socket=file"
     ),
-    "life": "pack --from=file --chemistry=chemistry --socket=file",
+    "report": (
+        "* --output=file -o=file --force --profile=file --pack=* --title= --customer= "
+        "--installer= @"
+    ),
+    "life": "pack --from=file --chemistry=chemistry --capacity= --socket=file",
     "events": (
         "target --since= --last= --until= --severity=info_warning_alarm_critical --open "
         "--what=kind --limit= --seen --board --samples --socket=file @"
@@ -133,6 +138,7 @@ ABOUT = {
     "service": "Manage the service: status, reload, stop, install, lend, release.",
     "history": "Show what the service stored about a pack.",
     "plot": "Draw readings over time, in the terminal or in a file to zoom in.",
+    "report": "Write the commissioning report of a pack or a bank, to print and sign.",
     "life": "Show how a battery is used and worn, and how certain that is.",
     "events": "Show a board's own history and what the service saw.",
     "doctor": "Find out what is wrong with link, board, battery, settings or computer.",
@@ -216,6 +222,7 @@ VALUES = {
     ),
     "field": "main cells temperatures limits switches conditions energy",
     "raw_minute_hour_auto": "raw minute hour auto",
+    "cells_difference_voltage_current_power_soc_temperatures_events": "cells difference voltage current power soc temperatures events",
     "deviation_voltage": "deviation voltage",
     "info_warning_alarm_critical": "info warning alarm critical",
 }
