@@ -124,6 +124,8 @@ def test_the_list_of_commands_has_no_command_of_a_later_version(cli):
         "serve",
         "service",
         "history",
+        "plot",
+        "report",
         "life",
         "events",
         "doctor",

@@ -104,8 +104,8 @@ COMMANDS = {
         "--cells=deviation_voltage --pack=* --settings=file --title= --socket=file"
     ),
     "report": (
-        "* --output=file -o=file --force --profile=file --pack=* --title= --customer= "
-        "--installer= @"
+        "target|bank|file* --output=file -o=file --force --profile=file --pack=* --title= "
+        "--customer= --installer= @"
     ),
     "life": "pack --from=file --chemistry=chemistry --capacity= --socket=file",
     "events": (
