@@ -43,7 +43,7 @@ COMMANDS: dict[str, str] = {
     "service": "Manage the service: status, reload, stop, install, lend, release.",
     "history": "Show what the service stored about a pack.",
     "plot": "Draw readings over time, in the terminal or in a file to zoom in.",
-    "report": "Write the commissioning report of a pack or a bank, to print and sign.",
+    "report": "Write the commissioning report of packs, to print and sign.",
     "life": "Show how a battery is used and worn, and how certain that is.",
     "events": "Show a board's own history and what the service saw.",
     "doctor": "Find out what is wrong with link, board, battery, settings or computer.",
