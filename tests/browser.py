@@ -31,6 +31,7 @@ class Browser:
         self._read, to_write = os.pipe()
         arguments = (
             *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic"),
+            "--disable-dev-shm-usage",
             *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
             *("--remote-debugging-pipe", f"--user-data-dir={folder}", "about:blank"),
         )

@@ -105,6 +105,8 @@ OWNERS: dict[str, tuple[str, ...]] = {
             "storage.toml",
         ),
     ),
+    "jinja2": ("reports.sheet.html_page",),
+    "plotext": ("reports.pictures.terminal",),
     "prometheus_client": ("outputs.metrics",),
     "pytest": ("pytest_plugin",),
     "starlette": ("runtime.api",),

@@ -66,6 +66,7 @@ _BY_METAVAR = {
     "TARGET": "target",
     "PACK": "pack",
     "LOG_OR_TARGET": "file|target",
+    "TARGET|BANK|FILE": "target|bank|file",
     **dict.fromkeys(("FILE", "LINK", "PATH", "LOG", "FILE|FOLDER", "FOLDER", "SOURCE"), "file"),
 }
 _CONNECTION = "--protocol=protocol|vendor --address= --baudrate= --timeout= --pin-file=file"

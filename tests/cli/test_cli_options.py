@@ -30,7 +30,7 @@ OWN = {
     "scan",  # it looks for packs: its --timeout and --protocol say how
     "serve", "service status", "service reload", "service stop", "service install",
     "service lend", "service release", "service test-alerts",
-    "history", "life",  # of a service
+    "history", "life", "plot",  # of a service, or of files
 }  # fmt: skip
 
 

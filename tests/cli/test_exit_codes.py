@@ -154,6 +154,8 @@ FAILED = {
     "no service": ("service", "stop"),
     "no service, history": ("history", "van"),
     "no service, life": ("life", "van"),
+    "no such log": ("plot", "/nowhere/file.jsonl"),
+    "no such recording": ("report", "/nowhere/file.jsonl", "-o", "report.html"),
     "no service, events": ("events",),
 }
 

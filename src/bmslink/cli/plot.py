@@ -44,9 +44,8 @@ def command(
     show: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME",
-            help="Only this: cells, difference, voltage, current, power, soc, temperatures, "
-            "events; repeatable.",
+            metavar="cells|difference|voltage|current|power|soc|temperatures|events",
+            help="Only this; repeatable.",
         ),
     ] = None,
     cells: Annotated[

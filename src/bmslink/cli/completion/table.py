@@ -100,12 +100,13 @@ COMMANDS = {
         "--field=field* --csv --socket=file"
     ),
     "plot": (
-        "file* --output=file -o=file --force --since= --last= --until= --show=* "
+        "file* --output=file -o=file --force --since= --last= --until= "
+        "--show=cells_difference_voltage_current_power_soc_temperatures_events* "
         "--cells=deviation_voltage --pack=* --settings=file --title= --socket=file"
     ),
     "report": (
-        "* --output=file -o=file --force --profile=file --pack=* --title= --customer= "
-        "--installer= @"
+        "target|bank|file* --output=file -o=file --force --profile=file --pack=* --title= "
+        "--customer= --installer= @"
     ),
     "life": "pack --from=file --chemistry=chemistry --capacity= --socket=file",
     "events": (
@@ -237,6 +238,7 @@ VALUES = {
     ),
     "field": "main cells temperatures limits switches conditions energy",
     "raw_minute_hour_auto": "raw minute hour auto",
+    "cells_difference_voltage_current_power_soc_temperatures_events": "cells difference voltage current power soc temperatures events",
     "deviation_voltage": "deviation voltage",
     "info_warning_alarm_critical": "info warning alarm critical",
 }

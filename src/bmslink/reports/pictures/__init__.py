@@ -24,7 +24,6 @@ from bmslink.reports.pictures.gathering import gather
 from bmslink.reports.pictures.page import picture_html
 from bmslink.reports.pictures.panels import QUANTITIES, Limits, make_picture
 from bmslink.reports.pictures.picture import (
-    Band,
     CellView,
     Curve,
     Lane,
@@ -32,6 +31,7 @@ from bmslink.reports.pictures.picture import (
     Marker,
     Panel,
     Picture,
+    TimeBand,
     Timeline,
 )
 from bmslink.reports.pictures.sources import Sources
@@ -41,7 +41,6 @@ from bmslink.reports.pictures.track import Track
 
 __all__ = [
     "QUANTITIES",
-    "Band",
     "CellView",
     "Curve",
     "Lane",
@@ -51,6 +50,7 @@ __all__ = [
     "Panel",
     "Picture",
     "Sources",
+    "TimeBand",
     "Timeline",
     "Track",
     "gather",

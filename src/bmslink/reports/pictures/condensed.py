@@ -13,7 +13,7 @@ from statistics import median
 
 from bmslink.runtime.watching.energy import longest_step
 
-__all__ = ["Condensed", "Slot"]
+__all__ = ["Condensed", "CondensedSlot"]
 
 _NONE = math.nan
 _AROUND = 5
@@ -25,7 +25,7 @@ Row = Sequence[float | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class CondensedSlot:
     """The readings of a short time."""
 
     first: float
@@ -50,7 +50,7 @@ class Condensed:
         self.step = step
         self.columns: dict[str, int] = {}
         """Name -> its place in a slot."""
-        self._slots: list[Slot] = []
+        self._slots: list[CondensedSlot] = []
         self._width = 0.0  # s of one slot; 0: each reading has its own
         self._open: list[tuple[float, Row]] = []
         self._open_number = 0
@@ -103,7 +103,7 @@ class Condensed:
                 self._width = 2.0 ** math.ceil(math.log2(max(span / self.most, 0.01)))
             self._slots = [*_joined(self._slots, self._width)]
 
-    def slots(self, most: int | None = None) -> list[Slot]:
+    def slots(self, most: int | None = None) -> list[CondensedSlot]:
         """What is kept, in the order of time; `most`: in at most so many."""
         self._close()
         self._slots.sort(key=lambda each: each.first)
@@ -114,7 +114,7 @@ class Condensed:
         coarse._widen()
         return coarse._slots
 
-    def breaks(self, slots: Sequence[Slot]) -> list[bool]:
+    def breaks(self, slots: Sequence[CondensedSlot]) -> list[bool]:
         """Of each slot, whether time is missing before it: readings are further apart there than
         is usual around it."""
         steps = [after.first - before.last for before, after in pairwise(slots)]
@@ -127,11 +127,11 @@ class Condensed:
         return found
 
 
-def _slot(rows: Sequence[tuple[float, Row]]) -> Slot:
+def _slot(rows: Sequence[tuple[float, Row]]) -> CondensedSlot:
     times = [time for time, _ in rows]
     if len(rows) == 1:
         low = array("d", [_NONE if v is None else v for v in rows[0][1]])
-        return Slot(times[0], times[0], low, low, bytes(len(low)))
+        return CondensedSlot(times[0], times[0], low, low, bytes(len(low)))
     lows, highs, rising = array("d"), array("d"), bytearray()
     columns: Iterator[tuple[float | None, ...]] = zip_longest(*(row for _, row in rows))
     for column in columns:
@@ -140,13 +140,13 @@ def _slot(rows: Sequence[tuple[float, Row]]) -> Slot:
         lows.append(least)
         highs.append(most)
         rising.append(least < most and known.index(least) < known.index(most))
-    return Slot(min(times), max(times), lows, highs, bytes(rising))
+    return CondensedSlot(min(times), max(times), lows, highs, bytes(rising))
 
 
-def _joined(slots: Sequence[Slot], width: float) -> Iterator[Slot]:
+def _joined(slots: Sequence[CondensedSlot], width: float) -> Iterator[CondensedSlot]:
     """Slots of at least this width. A whole new one is a pair of old ones, or more where slots
     were few."""
-    waiting: list[Slot] = []
+    waiting: list[CondensedSlot] = []
     for slot in slots:
         if waiting and math.floor(slot.first / width) != math.floor(waiting[0].first / width):
             yield reduce(_pair, waiting)
@@ -156,7 +156,7 @@ def _joined(slots: Sequence[Slot], width: float) -> Iterator[Slot]:
         yield reduce(_pair, waiting)
 
 
-def _pair(one: Slot, other: Slot) -> Slot:
+def _pair(one: CondensedSlot, other: CondensedSlot) -> CondensedSlot:
     """Two slots as one, the earlier one first. NaN is less than nothing: what is known wins."""
     size = max(len(one.low), len(other.low))
     a, b = _filled(one, size), _filled(other, size)
@@ -168,15 +168,15 @@ def _pair(one: Slot, other: Slot) -> Slot:
             low, high, a.low, a.high, a.rising, b.rising, strict=True
         )
     )
-    return Slot(a.first, max(a.last, b.last), low, high, rising)
+    return CondensedSlot(a.first, max(a.last, b.last), low, high, rising)
 
 
-def _filled(slot: Slot, size: int) -> Slot:
+def _filled(slot: CondensedSlot, size: int) -> CondensedSlot:
     """With so many columns: those that came later have no value yet."""
     more = size - len(slot.low)
     if not more:
         return slot
     nothing = array("d", [_NONE] * more)
-    return Slot(
+    return CondensedSlot(
         slot.first, slot.last, slot.low + nothing, slot.high + nothing, slot.rising + bytes(more)
     )

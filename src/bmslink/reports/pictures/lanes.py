@@ -9,7 +9,7 @@ from statistics import median
 
 from bmslink.events import EventSeverity
 from bmslink.model import Condition, Reading
-from bmslink.reports.pictures.picture import Band, Lane
+from bmslink.reports.pictures.picture import Lane, TimeBand
 from bmslink.runtime.watching.energy import longest_step
 from bmslink.runtime.watching.wording import severity_of, words_of
 
@@ -47,7 +47,7 @@ def _condition(condition: Condition, place: str) -> tuple[str, EventSeverity]:
 
 
 @dataclass(slots=True)
-class _Kept:
+class _OpenLane:
     """One lane while it is made."""
 
     severity: EventSeverity
@@ -62,7 +62,7 @@ class LaneKeeper:
     def __init__(self, step: float | None = None) -> None:
         """`step`: the time between two readings, s, where it is known."""
         self._step = step
-        self._kept: dict[str, _Kept] = {}
+        self._kept: dict[str, _OpenLane] = {}
         self._steps: deque[float] = deque(maxlen=11)
         self._last: float | None = None
 
@@ -76,7 +76,7 @@ class LaneKeeper:
                 kept.bands[-1][1] = kept.bands[-1][1] if missing else time
                 kept.open = not missing and title in states
         for title, severity in states.items():
-            kept = self._kept.setdefault(title, _Kept(severity))
+            kept = self._kept.setdefault(title, _OpenLane(severity))
             if not kept.open:
                 kept.bands.append([time, time])
                 kept.open = True
@@ -94,13 +94,13 @@ class LaneKeeper:
         """What was found."""
         for title, kept in self._kept.items():
             bands = [
-                Band(start, end, title, lasting=kept.open and n == len(kept.bands))
+                TimeBand(start, end, title, lasting=kept.open and n == len(kept.bands))
                 for n, (start, end) in enumerate(kept.bands, 1)
             ]
             yield Lane(title, kept.severity, bands, pack)
 
 
-def _join(kept: _Kept) -> None:
+def _join(kept: _OpenLane) -> None:
     """Fewer bands: those that are closest to each other become one."""
     gaps = sorted(b[0] - a[1] for a, b in zip(kept.bands, kept.bands[1:], strict=False))
     kept.tolerance = max(kept.tolerance, gaps[len(gaps) // 2])

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from bmslink.arguments import did_you_mean
 from bmslink.errors import UsageError
-from bmslink.reports.pictures.condensed import Slot
+from bmslink.reports.pictures.condensed import CondensedSlot
 from bmslink.reports.pictures.picture import (
     CellView,
     Curve,
@@ -97,7 +97,7 @@ class _Drawn:
     name: str
     columns: Sequence[str]
     timeline: Timeline
-    slots: Sequence[Slot | None]
+    slots: Sequence[CondensedSlot | None]
     """`None` is a gap: no value there."""
 
     def curve(
@@ -127,7 +127,7 @@ class _Drawn:
 def _drawn(track: Track, name: str, most: int) -> _Drawn:
     slots = track.values.slots(most)
     times: list[float] = []
-    kept: list[Slot | None] = []
+    kept: list[CondensedSlot | None] = []
     for slot, broken in zip(slots, track.values.breaks(slots), strict=True):
         if broken:
             kept.append(None)

@@ -11,7 +11,6 @@ from bmslink.events import EventSeverity
 from bmslink.moments import utc_now
 
 __all__ = [
-    "Band",
     "CellView",
     "Curve",
     "Lane",
@@ -19,6 +18,7 @@ __all__ = [
     "Marker",
     "Panel",
     "Picture",
+    "TimeBand",
     "Timeline",
 ]
 
@@ -78,7 +78,7 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True)
-class Band:
+class TimeBand:
     """A time during which something was so, s since 1970."""
 
     start: float
@@ -94,7 +94,7 @@ class Lane:
 
     title: str
     severity: EventSeverity
-    bands: Sequence[Band]
+    bands: Sequence[TimeBand]
     pack: str = ""
 
 

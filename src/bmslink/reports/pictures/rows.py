@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from bmslink.events import EventSeverity, PackEvent
-from bmslink.reports.pictures.picture import Band, Lane, Marker
+from bmslink.reports.pictures.picture import Lane, Marker, TimeBand
 from bmslink.reports.pictures.track import SINGLE, Track
 from bmslink.runtime.watching.wording import words_of
 
@@ -66,7 +66,7 @@ def _states(row: Mapping[str, Any]) -> dict[str, EventSeverity]:
 def hear_events(track: Track, events: Sequence[PackEvent], until: datetime) -> None:
     """What a service kept: what lasted becomes bands, what happened at a moment becomes markers.
     `until`: where the picture ends, for what lasts."""
-    lanes: dict[str, tuple[EventSeverity, list[Band]]] = {}
+    lanes: dict[str, tuple[EventSeverity, list[TimeBand]]] = {}
     for event in events:
         if event.since is None:
             track.markers.append(
@@ -76,7 +76,9 @@ def hear_events(track: Track, events: Sequence[PackEvent], until: datetime) -> N
         title = _title(event)
         end = max((event.until or until).timestamp(), event.since.timestamp())
         severity, bands = lanes.setdefault(title, (event.severity, []))
-        bands.append(Band(event.since.timestamp(), end, event.text, lasting=event.until is None))
+        bands.append(
+            TimeBand(event.since.timestamp(), end, event.text, lasting=event.until is None)
+        )
         if event.severity.rank > severity.rank:
             lanes[title] = event.severity, bands
     track.told += [

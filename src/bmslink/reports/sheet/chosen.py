@@ -77,7 +77,7 @@ async def sheet_of(
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class _Gathered:
     """One thing to gather, and the place that it needs."""
 
     work: Callable[[], Awaitable[list[PackSheet]]]
@@ -91,15 +91,15 @@ def _jobs(
     only: Sequence[str],
     secret: Callable[[str], Pin],
     tell: Tell,
-) -> list[_Job]:
+) -> list[_Gathered]:
     named: NamedPack | None = find_pack(word)
     recording = None if named is not None else _recording(word)
     if recording is not None:
-        return [_Job(partial(asyncio.to_thread, sheets_of_file, *recording, only=only))]
+        return [_Gathered(partial(asyncio.to_thread, sheets_of_file, *recording, only=only))]
     found = endpoints(word)
     alone = named if len(found) == 1 else None
     read = partial(sheet_of_pack, named=alone, pin=secret(word), profile=profile, tell=tell)
-    return [_Job(partial(_one, read, each), where(each)) for each in found]
+    return [_Gathered(partial(_one, read, each), where(each)) for each in found]
 
 
 async def _one(
@@ -108,7 +108,7 @@ async def _one(
     return [await read(endpoint)]
 
 
-async def _on_every_line(jobs: Sequence[_Job]) -> list[list[PackSheet]]:
+async def _on_every_line(jobs: Sequence[_Gathered]) -> list[list[PackSheet]]:
     """What each job gives, in their order; those on one line one after the other."""
     lines: list[tuple[asyncio.Lock, Place]] = []
 
@@ -119,7 +119,7 @@ async def _on_every_line(jobs: Sequence[_Job]) -> list[list[PackSheet]]:
         lines.append((asyncio.Lock(), place))
         return lines[-1][0]
 
-    async def do(job: _Job) -> list[PackSheet]:
+    async def do(job: _Gathered) -> list[PackSheet]:
         if job.place is None:
             return await job.work()
         async with lock_of(job.place):
