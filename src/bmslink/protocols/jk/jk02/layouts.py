@@ -271,12 +271,11 @@ def fitted(layout: Layout, values: Mapping[str, Any]) -> dict[str, Any]:
     stopped at its end. What is no number stays as it is, and what is no field is left out."""
     found: dict[str, Any] = {}
     rooms = _rooms(layout)
-    for name, value in values.items():
-        if name in rooms:
-            many, room = rooms[name]
-            if room is not None:
-                value = room.fit_all(value) if many else room.fit(value)
-            found[name] = value
+    for name in values.keys() & rooms.keys():
+        (many, room), value = rooms[name], values[name]
+        if room is not None:
+            value = room.fit_all(value) if many else room.fit(value)
+        found[name] = value
     return found
 
 
