@@ -53,6 +53,15 @@ class BankPack:
     """Nothing is heard of it."""
     apart: bool = False
     """A person said so."""
+    offset: float = 0.0
+    """A that its sensor is off."""
+    noise: float = 0.1
+    """A, of its sensor."""
+    sign: int = 1
+    """-1: its sensor is mounted the wrong way round."""
+    late: float = 0.0
+    """s that its readings are old, though they look new."""
+    readings: deque[tuple[float, Reading]] = field(default_factory=lambda: deque(maxlen=256))
     model: SecondPack = field(init=False)
     engine: Engine = field(init=False)
     reading: Reading | None = None
@@ -142,7 +151,9 @@ class BankWorld:
         if pack.hidden:
             pack.decision = pack.engine.tick(self.now)
         else:
-            pack.reading, pack.heard = self._reading(pack), self.now
+            pack.readings.append((self.now, self._reading(pack)))
+            old = [each for time, each in pack.readings if time <= self.now - pack.late]
+            pack.reading, pack.heard = (old or [pack.readings[0][1]])[-1], self.now
             pack.decision = pack.engine.step(pack.reading, self.now)
         limits = pack.decision.limits
         pack.allowed.append((self.now, limits.ccl.value, limits.dcl.value))
@@ -162,7 +173,7 @@ class BankWorld:
         return Reading(
             cell_voltages=tuple(round(v + noise(0, 0.001), 3) for v in model.volts),
             voltage=round(sum(model.volts), 2),
-            current=round(model.current + noise(0, 0.1), 1),
+            current=round(pack.sign * model.current + pack.offset + noise(0, pack.noise), 1),
             soc=round(100 * min(1.0, sum(model.soc) / len(model.soc)), 1),
             temperatures={
                 "cell_1": round(model.probes[0], 1), "cell_2": round(model.probes[1], 1),

@@ -1,4 +1,4 @@
-"""Writes table.py and setting_keys.py of cli/completion from the real commands (a test compares them).
+"""Writes table.py and setting_keys.py of cli/completion from the real commands (a test compares).
 
 What a parameter takes is told by its name and its metavar; `_OF` has the exceptions. Run it after
 a command or an option was added, renamed or removed.

@@ -77,7 +77,14 @@ class _Line(WrappedTransport):
             await self.inner.write(data)
 
 
-class _Undying(DirectHost):
+class _Alone(DirectHost):
+    """Nobody asks anything from elsewhere: looking for that four times a second only takes time."""
+
+    def listen(self) -> None:
+        """Not here."""
+
+
+class _Undying(_Alone):
     """Like that of a service: what is cancelled after the death sets nothing back."""
 
     owner = "service"
@@ -135,7 +142,7 @@ class SessionBench:
         """A program: it begins a session, or takes up what is kept; whether something was."""
         name = {"transport": line, "protocol": self.protocol}
         async with bmslink.connect(_PLACE, **name) as device:  # type: ignore[arg-type]
-            host = (DirectHost if restore else _Undying)(device.board, interval=2.0)
+            host = (_Alone if restore else _Undying)(device.board, interval=2.0)
             session = BalanceSession(host, _OPTIONS)
             try:
                 kept = next(SessionStore().all(), None)

@@ -33,6 +33,9 @@ BAD_OPTIONS = {
 }
 PACK_COMMANDS = {
     "info": ("info", "{}"),
+    "doctor": ("doctor", "{}"),
+    "report": ("report", "{}", "-o", "{tmp}/out.html"),
+    "events": ("events", "{}"),
     "read": ("read", "{}"),
     "read --count": ("read", "{}", "--count", "1"),
     "monitor": ("monitor", "{}"),
@@ -65,6 +68,7 @@ WRONG_USAGE = {
     "unknown setting, set": ("settings", "set", PACK, "cell_opv=3", "--yes"),
     "unknown setting, dry": ("settings", "set", PACK, "cell_opv=3", "--dry-run"),
     "text for a number": ("settings", "set", PACK, "cell_ovp=high", "--yes"),
+    "a picture of no known kind": ("plot", "log.jsonl", "-o", "out.pdf"),
     "no value": ("settings", "set", PACK, "cell_ovp=", "--yes"),
     "no number": ("settings", "set", PACK, "cell_ovp=nan", "--yes"),
     "wrong unit": ("settings", "set", PACK, "cell_ovp=3.6 A", "--yes"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from bmslink.control.banks.decision import BankDecision
 from bmslink.control.banks.member import Member
 from bmslink.control.banks.parallel import ParallelBank
@@ -47,16 +49,20 @@ def decided(
 
 
 def member(name: str, now: float, current: float | None = 0.0, **more: Any) -> Member:
-    """A pack that was heard now; `ccl`, `dcl`, `protect`, `top`, `phase`, `charging_allowed`, … as
-    well as what a `Member` has."""
+    """A pack that was heard now; `ccl`, `dcl`, `protect`, `top`, `phase`, `raw`, `quality`,
+    `charging_allowed`, … as well as what a `Member` has."""
     fets = {k: more.pop(k, True) for k in ("charging_allowed", "discharging_allowed")}
     wanted = {k: more.pop(k) for k in ("protect", "top", "phase") if k in more}
     limits = more.pop("ccl", 50.0), more.pop("dcl", 100.0)
-    told = {"voltage": more.pop("voltage", 53.0), "soc": more.pop("soc", 60.0)}
+    told: dict[str, Any] = {"voltage": more.pop("voltage", 53.0), "soc": more.pop("soc", 60.0)}
     cells = (3.3,) * more.pop("cell_count", 16)
+    told["raw"] = more.pop("raw", {})
+    decision = msgspec.structs.replace(
+        decided(now, *limits, **wanted), quality=more.pop("quality", {})
+    )
     values: dict[str, Any] = {
         "reading": Reading(current=current, cell_voltages=cells, **fets, **told),
-        "heard": now, "decision": decided(now, *limits, **wanted), "capacity": 100.0, "cells": 16,
+        "heard": now, "decision": decision, "capacity": 100.0, "cells": 16,
     }  # fmt: skip
     return Member(name=name, **{**values, **more})
 

@@ -342,6 +342,23 @@ def test_a_pack_that_is_read_once_a_minute_is_no_pack_that_is_gone() -> None:
     assert (value(found.ccl), found.trouble) == (before, ())
 
 
+def test_a_pack_whose_direction_is_assumed_is_seen_beyond_its_limit_too() -> None:
+    """Daly boards: every current of theirs is doubted, and there will be no better one."""
+    bench = Bench(TWO)
+    doubted = {"quality": {"current": "suspect"}}
+    assumed = {"raw": {"current_sign": "assumed"}}
+    for each in bench.packs:
+        each.update(doubted, **assumed)
+    half = {"a": {"current": 30.0}, "b": {"current": 30.0}}
+    before = value(bench(30, **half).ccl)
+    gone = {"heard": bench.now, "decision": member("b", bench.now).decision}
+    assert value(bench(a={"current": 60.0}, b=gone).ccl) == before  # once may be a wild value
+    seen = bench(2, a={"current": 60.0}, b=gone).ccl
+    assert seen is not None
+    assert seen.why.code is BankCode.OVERLOAD
+    assert seen.value == pytest.approx(50.0)
+
+
 def test_a_current_before_anything_was_decided_is_no_share() -> None:
     """At a start packs exchange some ampere, and their policies let nothing flow yet."""
     bench = Bench(TWO)

@@ -120,6 +120,17 @@ def test_what_is_kept_has_its_time() -> None:
     assert share(found, "d").likely == pytest.approx(0.5, abs=0.01)
 
 
+def test_what_is_read_late_from_a_slow_disk_raises_nothing() -> None:
+    bench = learned()
+    kept = bench.bank.remember(bench.now)
+    low = bench(a={"ccl": 5.0, "dcl": 5.0})
+    bench.bank.recall(kept, bench.now)
+    after = bench(2, a={"ccl": 50.0, "dcl": 100.0})
+    assert low.ccl is not None
+    assert after.ccl is not None
+    assert after.ccl.value <= low.ccl.value
+
+
 @pytest.mark.parametrize("path", ["conductance", "factor", "steps", "capacity"])
 @pytest.mark.parametrize("value", [0, -1, "x", None, 1e300, [], True])
 def test_what_cannot_be_is_refused(path: str, value: Any) -> None:

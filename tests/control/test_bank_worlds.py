@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bank_world import BankPack, BankWorld
@@ -92,6 +94,42 @@ def test_a_pack_that_drops_out_under_full_load(which: int, silent: bool) -> None
         if pack is not gone:
             assert -pack.model.current <= pack.capacity + 2
     assert found.stops == 0
+
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "offset": {"offset": 15.0}, "noise": {"noise": 3.0}, "sign": {"sign": -1},
+    "late": {"late": 30.0}, "resistance": {"cable": 0.03},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("fault", "which"), [("sign", 0), *((fault, 2) for fault in FAULTS)])
+def test_a_sensor_or_a_joint_that_is_wrong_overloads_nobody(fault: str, which: int) -> None:
+    packs = [BankPack("a", 280, 0.6, 0.001), BankPack("b", 200, 0.6, 0.003, phase=0.5),
+             BankPack("c", 100, 0.6, 0.004)]  # fmt: skip
+    for name, value in FAULTS[fault].items():
+        setattr(packs[which], name, value)
+    found = BankWorld(packs)
+    for load in (20.0, 300.0, 20.0, 300.0, 20.0):
+        found.load = load
+        found.go_on(30)
+    assert found.latest is not None
+    told = any("sign is wrong" in text for text in found.latest.trouble)
+    assert told is (fault in ("sign", "late"))
+    found.load = 2000.0
+    found.go_on(60)
+    assert longest(found) == 0.0
+    assert max(-p.model.current / p.capacity for p in found.packs) > 0.2
+
+
+def test_two_packs_that_open_and_fall_silent_at_once() -> None:
+    found = world()
+    found.load = 2000.0
+    found.go_on(60)
+    for gone in found.packs[:2]:
+        gone.hidden = True
+        gone.model.charge_open = gone.model.discharge_open = True
+    found.go_on(40)
+    assert longest(found) <= 3.0
 
 
 @pytest.mark.slow

@@ -77,6 +77,9 @@ async def test_a_life_is_counted_and_outlives_a_restart(protocol: str) -> None:
     assert sum(band.hours for band in found.soc_hours) == pytest.approx(
         found.throughput.known_seconds / 3600
     )
+    bands = {(band.low, band.high): band.hours for band in found.temperature_hours}
+    assert bands[20.0, 30.0] + bands[30.0, 40.0] == pytest.approx(sum(bands.values()))
+    assert bands[20.0, 30.0] > 0.5 and bands[30.0, 40.0] > 0.5, "0.58 C warms it from 25 °C"
     begun = loop.time()
     again = Service(ServicePlan((plan,)))
     async with serving(again, _nothing):

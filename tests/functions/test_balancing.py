@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ async def test_sixty_millivolts_become_ten_and_all_is_as_before(protocol: str) -
     assert report["after"]["delta"] <= 0.010
     assert max(report["after"]["cells"]) - min(report["after"]["cells"]) <= 0.0101
     assert report["highest"] <= 3.52, "no cell beyond the top, but for what a step moves it"
+    assert 0.02 <= report["regained"] <= 1.0, "Ah of the 10"
     assert report["set_back"]["restored"]
     assert report["set_back"]["left"] == []
     assert report["writes"] == 2, "the trigger, and back"
@@ -57,6 +59,10 @@ def test_one_command_and_a_report(capsys: pytest.CaptureFixture[str], tmp_path: 
     )  # fmt: skip
     assert found.code == 0, found.err
     assert "Result: balanced." in found.out
+    assert re.search(
+        r"At the top the cells were [6-9]\d mV apart, and are \d mV apart now", found.out
+    )
+    assert "Ah that the imbalance kept from being used are usable again" in found.out
     assert "Everything the session set is read back as it was." in found.out
     assert "Result: balanced." in file.read_text()
     assert pack.settings == before

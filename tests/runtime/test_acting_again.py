@@ -16,6 +16,7 @@ from bmslink.control.backtest.playback import make_engine
 from bmslink.control.decide.policy import Mode
 from bmslink.control.files import parse_policies
 from bmslink.runtime.judging.pack_policies import in_words
+from bmslink.runtime.pack_loop import LatestReading
 from bmslink.testing import SimulatedPack
 from cli_support import Cli
 
@@ -42,23 +43,39 @@ async def killed(protocol: str) -> AsyncIterator[tuple[SimulatedPack, str]]:
     yield pack, text
 
 
-@pytest.mark.parametrize("protocol", ["jk02", "jbd"])
-async def test_an_off_that_is_due_waits_for_no_second_reading(
-    protocol: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The reading that was made before it was known what acts is enough."""
-    read, readings = Board.read, 0
+@pytest.fixture
+def readings(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When readings were asked for."""
+    read, times = Board.read, []
 
     async def counted(board: Board) -> bmslink.Reading:
-        nonlocal readings
-        readings += 1
+        times.append(asyncio.get_running_loop().time())
         return await read(board)
 
+    monkeypatch.setattr(Board, "read", counted)
+    return times
+
+
+@pytest.mark.parametrize("protocol", ["jk02", "jbd"])
+async def test_an_off_that_is_due_waits_for_no_second_reading(
+    protocol: str, readings: list[float]
+) -> None:
+    """The reading that was made before it was known what acts is enough."""
     async with killed(protocol) as (pack, text):
-        monkeypatch.setattr(Board, "read", counted)
+        readings.clear()
         async with EnforcedBench(pack, text).running() as bench:
             await bench.until(lambda: not bench.on("charge"), 10)
-            assert readings == 1
+            assert len(readings) == 1
+
+
+async def test_what_was_not_known_before_waits_for_it(readings: list[float]) -> None:
+    """One reading confirms nothing, though it is judged twice."""
+    pack = SimulatedPack("jbd", cells=4)
+    await approve(pack, policy_text("jbd"))
+    pack.set_cell_voltage(2, 3.58)
+    async with EnforcedBench(pack, policy_text("jbd")).running() as bench:
+        await bench.until(lambda: not bench.on("charge"), 10)
+        assert len(readings) == 2
 
 
 def test_nor_does_that_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,11 +86,22 @@ def test_nor_does_that_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert cli.hurried("control", "approve", pack.target, str(file), "--yes").code == 0
     pack.set_cell_voltage(2, 3.58)
     run = ("control", "run", pack.target, "--policies", str(file), "--enforce", "--count")
+    assert cli.hurried(*run, "1").code == 0
+    assert pack.truth().charge_switch, "one reading confirms nothing, though it is judged twice"
     assert cli.hurried(*run, "20").code == 0
     assert not pack.truth().charge_switch
     pack.set_switch("charge", True)
     assert cli.hurried(*run, "1").code == 0
     assert not pack.truth().charge_switch
+
+
+def test_what_is_old_is_not_judged_once_more() -> None:
+    latest, reading = LatestReading(), bmslink.Reading()
+    latest.heard(reading, 10.0)
+    assert latest.young(12.0) is reading
+    assert latest.young(12.1) is None
+    latest.heard(None, 10.0)
+    assert latest.young(10.0) is None
 
 
 def test_a_run_opens_a_pack_once(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import bmslink
 from acting_support import EnforcedBench, approve, policy_text
 from bmslink.errors import GateError, VerifyError
 from bmslink.runtime.acting import acting_side, start
+from bmslink.runtime.acting.acting_side import ActingSide
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.testing import SimulatedPack
 
@@ -64,3 +67,30 @@ async def test_a_disk_that_keeps_the_beginning_stops_no_poll_and_no_stop(
         assert bench.served.status()["age"] < 3.0
         with pytest.raises(VerifyError, match=r"Off was sent .* its disk does not answer"):
             await stop
+
+
+async def test_what_begins_after_its_end_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk had kept it for longer than the end waits: the pack is free for another program."""
+    pack, text = SimulatedPack("jbd", cells=4), policy_text("jbd")
+    await approve(pack, text)
+    prepare = start.prepare
+
+    async def slowly(*args: Any, **more: Any) -> Any:
+        await asyncio.sleep(20.0)
+        return await prepare(*args, **more)
+
+    monkeypatch.setattr(start, "prepare", slowly)
+    async with bmslink.connect(pack.target).board as board:
+        side = ActingSide(
+            board, text, "p.toml", enforce=True, interval=1.0, target=pack.target,
+            note=lambda *_, **__: None, tell=lambda *_, **__: None,
+        )  # fmt: skip
+        identity = await board.identify()
+        beginning = asyncio.create_task(side.begin(identity))
+        await asyncio.sleep(1.0)
+        await side.close()
+        assert not await beginning
+        assert side.actor is None
+        lock = start.lock_acting(start.pack_key(board, identity))
+        assert lock is not None
+        os.close(lock)

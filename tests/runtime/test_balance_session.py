@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,15 @@ import pytest
 import bmslink
 import crash_session
 from bmslink import config
+from bmslink.board import Board
+from bmslink.config.outcome import Outcome
 from bmslink.control.sessions.kept import SessionStore
+from bmslink.control.sessions.options import SessionOptions
 from bmslink.errors import GateError, UsageError, VerifyError
 from bmslink.link.transport import parse_target
-from bmslink.model import Command, Switch
+from bmslink.model import Command, Identity, Switch
 from bmslink.runtime.acting.direct import do_directly
+from bmslink.runtime.acting.limit_sinks import LineSink
 from bmslink.runtime.acting.mailbox import ask_run, run_at
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.sessions.host import DirectHost
@@ -435,3 +440,94 @@ async def test_a_cycle_that_the_board_counts_meanwhile_is_no_change_of_settings(
     report = await task
     assert report["done"], report["text"]
     assert report["set_back"]["changed_elsewhere"] == []
+
+
+async def test_a_serial_number_that_arrives_cut_short_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At the beginning, where a session would be kept under it, and at the end."""
+    pack, cut = _pack("daly-a5"), [True, False, False]
+    before = pack.settings
+    identify = Board.identify
+
+    async def answered(board: Board) -> Identity:
+        found = await identify(board)
+        short = (found.serial_number or "")[:7]
+        return replace(found, serial_number=short) if cut and cut.pop(0) else found
+
+    monkeypatch.setattr(Board, "identify", answered)
+    task = asyncio.ensure_future(_balance(pack))
+    await until(lambda: pack.settings["balance_delta"] == 0.005, 200)
+    (kept,) = SessionStore().all()
+    assert kept.pack == "Daly SIM64298310"
+    await asyncio.sleep(20)
+    SessionStore().cancel(kept, "ben")
+    cut[:] = [True, True]
+    report = await task
+    assert report["set_back"]["restored"]
+    assert pack.settings == before
+
+
+async def test_another_board_at_its_place_is_not_touched() -> None:
+    pack = _pack("daly-a5")
+    await _cut_off(pack)
+    (kept,) = SessionStore().all()
+    SessionStore().save(kept.with_(pack="Daly 1"))
+    with pytest.raises(RestoreError, match=r"Daly SIM64298310 answers, and .* is of Daly 1"):
+        async with bmslink.connect(pack.target) as device:
+            session = BalanceSession(DirectHost(device.board, interval=1.0))
+            session.take_up(kept.with_(pack="Daly 1"))
+            await session.restore()
+    assert pack.settings["balance_delta"] == 0.005
+
+
+async def test_a_charger_that_hears_nothing_is_said_once() -> None:
+    pack, told = _pack(), list[str]()
+    async with bmslink.connect(pack.target) as device:
+        stuck = [0.0]
+        sink = LineSink(lambda line: None, lambda: stuck[0])
+        host = DirectHost(
+            device.board, interval=1.0, sinks=[sink],
+            tell=lambda what, text, alarm: told.append(what),
+        )  # fmt: skip
+        session = BalanceSession(host, SessionOptions(chemistry="lfp", capacity=20.0))
+        await session.prepare()
+        task = asyncio.ensure_future(session.run())
+        await until(lambda: pack.settings["balance_delta"] == 0.005, 200)
+        await asyncio.sleep(5)
+        assert "charger" not in told
+        stuck[0] = 3600.0
+        await asyncio.sleep(10)
+        session.cancel("ben")
+        await task
+        await host.close()
+    assert told.count("charger") == 1
+
+
+async def test_that_the_balancer_is_switched_is_on_the_disk_before_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was on and good: only heat makes the session switch it, in the middle."""
+    pack, kept_then = _pack("jk-modbus"), list[bool]()
+    switch = DirectHost.switch
+
+    async def seen(host: DirectHost, on: bool) -> Outcome:
+        kept_then.append(next(SessionStore().all()).switched)
+        return await switch(host, on)
+
+    monkeypatch.setattr(DirectHost, "switch", seen)
+    task = asyncio.ensure_future(_balance(pack))
+    await until(lambda: pack.settings["balance_delta"] == 0.005, 200)
+    assert not next(SessionStore().all()).switched
+    await until(lambda: bool(pack.truth().balancing_active), 200)
+    pack.set_temperature("mosfet", 72.0)
+    await until(lambda: pack.truth().balance_switch is False, 200)
+    pack.set_temperature("mosfet", None)
+    report = await task
+    assert report["done"]
+    assert kept_then[0] is True
+    assert pack.truth().balance_switch is True
+    assert {row["key"]: row["restored"] for row in report["set_back"]["settings"]} == {
+        "balance_delta": True,
+        "balance_switch": True,
+    }

@@ -10,6 +10,7 @@ import pytest
 from bank_service import Bench, bank_file, three, write
 
 from bmslink.control.banks.memory import BankMemory, KeptShare
+from bmslink.runtime.acting.limit_sinks import LimitSinks, LineSink
 from bmslink.runtime.judging.pack_memory import default_folder
 from bmslink.testing import SimulatedPack
 
@@ -84,6 +85,24 @@ async def test_a_file_that_is_wrong_is_told_and_costs_nothing_else(file: Path, t
         assert '"memory"' in _file().read_text()  # written anew
     said = [each.data.text for each in bench.news if hasattr(each.data, "text")]
     assert sum("shares of the bank house is lost" in each for each in said) == 1
+
+
+async def test_a_mistake_with_what_is_kept_ends_nothing_that_is_carried_out(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packs = three()[:2]
+    write(file, packs, 'sink_command = "carry"')
+
+    def mistake(*given: object) -> None:
+        raise RuntimeError("ours")
+
+    monkeypatch.setattr("bmslink.runtime.banks.kept.BankStore.load", mistake)
+    bench = Bench(packs)
+    bench.bank.sinks = LimitSinks([LineSink(print)], {"bank": "house"})
+    async with bench.running(10):
+        (task,) = bench.service.banks._tasks.values()
+        assert not task.done()
+        assert bench.bank.decision.ccl.value > 0
 
 
 async def test_a_disk_that_is_full_is_told_once(

@@ -213,6 +213,8 @@ async def test_the_limits_of_a_bank_are_carried_out_while_all_of_its_packs_act(
             count = len(said)
             await asyncio.sleep(8)
             assert len(said) == count
+            now = asyncio.get_running_loop().time()  # so policies open FETs by themselves
+            assert left.acting.sinks.alive(now) == {"charge": False, "discharge": False}
 
 
 async def test_a_person_is_refused_where_too_much_would_flow(file: Path) -> None:

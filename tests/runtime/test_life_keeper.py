@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bmslink.analysis import LifeFacts
 from bmslink.model import Reading
+from bmslink.runtime.judging.disk import DiskQueue
+from bmslink.runtime.life.folder import LifeFolder
 from bmslink.runtime.life.keeper import BoardOfPack, LifeKeeper
 from bmslink.runtime.watching.energy import EnergyTotals
+from bmslink.storage.state import StateFolder
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = 3600.0
@@ -190,3 +195,33 @@ def test_rows_that_could_not_be_written_are_written_later() -> None:
     assert rows and not run.keeper.changes()
     run.keeper.failed(rows)
     assert {row.part for row in run.keeper.changes()} == {row.part for row in rows}
+
+
+async def test_a_service_that_gets_a_history_later_takes_its_lives_along(tmp_path: Path) -> None:
+    folder, queue = StateFolder(tmp_path), DiskQueue()
+    writing = asyncio.create_task(queue.run())
+    said: list[str] = []
+    run = Run(history=False)
+    run.put("van", ONE)
+    run.keeper.give({"jbd S-1": {}})
+    LifeFolder(run.keeper, folder, queue, said.append)
+    run.use("van", 2)
+    LifeFolder(run.keeper, folder, queue, said.append).save()
+    await queue.flush(5)
+    later = Run(history=True)  # its history is new, and has a counter of its own
+    later.put("van", ONE)
+    looking = LifeFolder(later.keeper, folder, queue, said.append, keeps=False)
+    looks = asyncio.create_task(looking.run())
+    later.time += timedelta(hours=6)
+    later.use("van", 0.5)
+    assert later.keeper.facts("van", None) is None, "first it is looked up"
+    await asyncio.sleep(2)
+    later.use("van", 1).save()
+    assert later.out("van") == pytest.approx(30, abs=0.4)
+    assert later.facts("van").since == BEGAN + timedelta(seconds=60)
+    assert later.facts("van").throughput.unknown_seconds == pytest.approx(4.5 * HOUR, abs=200)
+    assert "capacity" in later.disk["jbd S-1"] and not said
+    for task in (looks, writing):
+        task.cancel()
+    await asyncio.gather(looks, writing, return_exceptions=True)
+    queue.close()

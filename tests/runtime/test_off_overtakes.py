@@ -15,14 +15,16 @@ import pytest
 import bmslink
 from acting_support import enforced
 from bmslink.errors import GateError, VerifyError
+from bmslink.model import Switch
 from bmslink.runtime.acting import mailbox, pack_actor
-from bmslink.runtime.acting.direct import do_directly
+from bmslink.runtime.acting.direct import do_directly, send_offs
 from bmslink.runtime.acting.mailbox import NotTaken, ask_run
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.start import lock_acting, pack_key
 from bmslink.runtime.jobs import PackJobs
 from bmslink.service_forms import SwitchRequest
 from bmslink.storage.journal import Journal
+from bmslink.switched_off import Overtaken
 from bmslink.testing import SimulatedPack
 from served_support import served, until
 
@@ -189,3 +191,17 @@ async def test_an_off_that_a_newer_on_overtakes_is_not_said_to_be_done() -> None
         assert "is newer" in found["sentence"]
         assert (await on)["result"] == "done"
         assert bench.on("charge")
+
+
+@pytest.mark.parametrize(("target", "switches"), [
+    ("jbd+sim://?gap=0&cells=4", "charge discharge balance"),
+    ("daly-a5+sim://?cells=4", "charge discharge"),
+])  # fmt: skip
+async def test_an_on_that_was_asked_for_before_a_stop_gives_way(target: str, switches: str) -> None:
+    """Every off that a stop sends is known to those who switch on meanwhile."""
+    async with bmslink.connect(target).board as board:
+        with board.offs.watched():
+            assert await send_offs(board, ("untested",)) == switches.split()
+            for name in switches.split():
+                with pytest.raises(Overtaken, match=f"{name} on was not sent"):
+                    board.offs.require_none([Switch(name)])

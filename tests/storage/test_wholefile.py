@@ -216,6 +216,8 @@ ALLOWED = {
     ("cli/decode.py", "open('wb')"),  # in a folder of its own
     ("storage/journal.py", "os.open"),  # the folder, to have its names on the disk
     ("storage/journal.py", "tempfile.TemporaryFile"),
+    ("cli/completion/scripts.py", "open('a')"),  # .bashrc, which may be a link to dotfiles
+    ("cli/completion/world.py", "os.open"),  # for reading
     ("transports/serial.py", "os.open"),  # ports are devices
     ("transports/port_owner.py", "os.open"),  # for reading
     ("transports/port_owner.py", "tempfile.mkstemp"),  # lock files of other programs have their way

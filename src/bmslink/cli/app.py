@@ -27,6 +27,7 @@ __all__ = ["COMMANDS", "main", "whole"]
 COMMANDS: dict[str, str] = {
     "scan": "Find packs over Bluetooth and on serial ports.",
     "info": "Show who a pack is: vendor, model, firmware, serial number.",
+    "doctor": "Find out what is wrong with a pack, its link or this computer.",
     "read": "Read packs once, or every S seconds.",
     "monitor": "Watch packs live, full screen.",
     "decode": "Turn captured bytes into readings, offline.",
@@ -43,10 +44,9 @@ COMMANDS: dict[str, str] = {
     "service": "Manage the service: status, reload, stop, install, lend, release.",
     "history": "Show what the service stored about a pack.",
     "plot": "Draw readings over time, in the terminal or in a file to zoom in.",
-    "report": "Write the commissioning report of a pack or a bank, to print and sign.",
+    "report": "Write the commissioning report of a pack or bank, to sign.",
     "life": "Show how a battery is used and worn, and how certain that is.",
     "events": "Show a board's own history and what the service saw.",
-    "doctor": "Find out what is wrong with link, board, battery, settings or computer.",
     "packs": "Name packs, so that `bmslink read van` is enough.",
 }
 """Command name -> its line in the list; `bmslink.cli.<name>:command` is what it does.

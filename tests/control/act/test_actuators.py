@@ -476,6 +476,14 @@ async def test_a_board_that_is_being_asked_anew_who_it_is(protocol: str, on: boo
         assert pack.truth().to_dict()[f"{name}_switch"] is on
 
 
+async def test_frames_that_were_found_before_the_board_was_asked_anew() -> None:
+    async with bmslink.connect("jk02+sim://?load=idle").board as device:
+        frames = await SwitchFrames.find(device, Switch.CHARGE, ())
+        step = await frames.off(lambda switch: None)
+        device.driver.forget()
+        assert await frames.off(lambda switch: None) == step
+
+
 @pytest.mark.parametrize(("first", "second"), [("10.07", "15.41"), ("15.41", "10.07")])
 async def test_off_goes_out_as_the_board_that_is_there_now_takes_it(
     first: str, second: str

@@ -353,11 +353,16 @@ def test_a_reboot_that_forgot_is_asserted_once_and_is_no_clash() -> None:
         bench(decided(TRIP))
         bench.on["charge"], bench.uptime = True, 0.0
         assert bench(decided(TRIP)) == [OFF]
-        assert bench.told("forgot")
+        assert bench.told("forgot").text.startswith("The board restarted with charge on: ")
     bench(decided(TRIP))
     bench.on["charge"], bench.facts = True, {"uptime": None, "greeted": True}
     assert bench(decided(TRIP)) == [OFF]
     assert bench.ledger.charge.clashes == ()
+    bench(decided(TRIP))
+    bench.restart()
+    bench.on["charge"], bench.facts = True, {}
+    assert bench(decided(TRIP)) == [OFF]
+    assert bench.told("forgot").text.startswith("charge is on, and was off when the last program")
 
 
 def test_two_hosts_end_in_a_stand_down() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bmslink.cli.completion.answer import SHELLS
 from bmslink.errors import UsageError
+from bmslink.storage.atomic import replace_file
 
 if TYPE_CHECKING:
     from bmslink.cli.output import Session
@@ -146,7 +147,7 @@ def install(shell: str) -> Path:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    replace_file(path, text.encode())
 
 
 def _mention(path: Path, line: str) -> None:

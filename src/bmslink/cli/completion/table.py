@@ -14,6 +14,7 @@ COMMANDS = {
         "--pin-file=file --add="
     ),
     "info": "target @",
+    "doctor": "target --explain= --bundle=file --force @",
     "read": "target* --watch= --count= @",
     "monitor": "target* @",
     "decode": "file --hex= --protocol=protocol|vendor --frames",
@@ -102,12 +103,15 @@ COMMANDS = {
         "file* --output=file -o=file --force --since= --last= --until= --show=* "
         "--cells=deviation_voltage --pack=* --settings=file --title= --socket=file"
     ),
-    "life": "pack --from=file --chemistry=chemistry --socket=file",
+    "report": (
+        "* --output=file -o=file --force --profile=file --pack=* --title= --customer= "
+        "--installer= @"
+    ),
+    "life": "pack --from=file --chemistry=chemistry --capacity= --socket=file",
     "events": (
         "target --since= --last= --until= --severity=info_warning_alarm_critical --open "
         "--what=kind --limit= --seen --board --samples --socket=file @"
     ),
-    "doctor": "target --explain= --bundle=file --force @",
     "packs list": "",
     "packs add": "nothing target --force --chemistry=chemistry",
     "packs remove": "pack",
@@ -117,6 +121,7 @@ COMMANDS = {
 ABOUT = {
     "scan": "Find packs over Bluetooth and on serial ports.",
     "info": "Show who a pack is: vendor, model, firmware, serial number.",
+    "doctor": "Find out what is wrong with a pack, its link or this computer.",
     "read": "Read packs once, or every S seconds.",
     "monitor": "Watch packs live, full screen.",
     "decode": "Turn captured bytes into readings, offline.",
@@ -133,9 +138,9 @@ ABOUT = {
     "service": "Manage the service: status, reload, stop, install, lend, release.",
     "history": "Show what the service stored about a pack.",
     "plot": "Draw readings over time, in the terminal or in a file to zoom in.",
+    "report": "Write the commissioning report of a pack or a bank, to print and sign.",
     "life": "Show how a battery is used and worn, and how certain that is.",
     "events": "Show a board's own history and what the service saw.",
-    "doctor": "Find out what is wrong with link, board, battery, settings or computer.",
     "packs": "Name packs, so that `bmslink read van` is enough.",
     "settings show": "Show every setting of a pack: value, limits, whether it...",
     "settings get": "Show some settings by name, in their own units.",

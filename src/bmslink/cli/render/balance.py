@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -109,7 +110,10 @@ def status(found: Mapping[str, Any]) -> Iterator[str]:
     for key, (old, new) in session["changed"].items():
         yield clean(f"{key} is {_value(new)} meanwhile, and {_value(old)} otherwise.")
     if found["state"] == "cut off":
-        yield "`bmslink balance session TARGET --resume` goes on, --restore sets everything back."
+        word = shlex.quote(str(session["target"]))
+        yield clean(
+            f"`bmslink balance session {word} --resume` goes on, --restore sets everything back."
+        )
     if found.get("error"):
         yield clean(str(found["error"]))
 
@@ -128,6 +132,15 @@ def report(found: Mapping[str, Any]) -> Iterator[str]:
         + ("" if found["hottest"] is None else f", hottest {found['hottest']:.0f} °C")
         + "."
     )
+    worst, after = found["at_top"], found["after"]
+    if worst is not None:
+        were, are = _mv(worst["delta"]), _mv(after["delta"])
+        yield f"At the top the cells were {were} apart, and are {are} apart now."
+    if found.get("regained"):
+        yield (
+            f"About {found['regained']:.2g} Ah that the imbalance kept from being used are usable "
+            "again (by the chemistry's curve, good to a factor of 2)."
+        )
     yield ""
     yield from _cells(found)
     yield ""

@@ -99,11 +99,14 @@ class _Cycle:
         self.disk, self.joins = disk, joins
         self.commands: list[SwitchCommand] = []
         self.remarks: list[Remark] = []
+        self._first = False
+        """Whether nothing was heard of the board since this program began."""
 
     def run(self) -> Reconciled:
         """Look, listen to people, then set every switch."""
         facts = self.facts
         again = facts is not None and restarted(self.ledger, facts)
+        self._first = not self.ledger.run.heard
         self.ledger, remarks = heed(
             self.ledger, self.decision, facts, self.alive, self.now, self.numbers
         )
@@ -188,8 +191,10 @@ class _Cycle:
             self._say("foreign_on", name, f"{name} was switched on before we gave it back.")
             return record
         if found is Meaning.FORGOT:
-            text = f"The board restarted with {name} on: it is switched off once more."
-            self._say("forgot", name, text)
+            text = f"The board restarted with {name} on"
+            if self._first:
+                text = f"{name} is on, and was off when the last program that acted ended"
+            self._say("forgot", name, f"{text}: it is switched off once more.")
             return record
         now, window = self.now, self.numbers.clash_window
         clashes = (*(t for t in record.clashes if now - t < window), now)

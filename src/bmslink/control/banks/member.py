@@ -10,6 +10,7 @@ import msgspec
 from bmslink.control.decide.decision import Decision, Limits
 from bmslink.control.decide.limiter import RECOVERY
 from bmslink.control.decide.limits import Kind, Limit, Reason
+from bmslink.control.decide.sample import NO_SIGN
 from bmslink.model import Reading
 
 __all__ = ["DIRECTIONS", "Direction", "Member", "at_rest", "fresh_for"]
@@ -83,6 +84,12 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the current of its reading is believed: one wild value says nothing."""
         known = self.decision is None or self.decision.quality.get("current", "good") == "good"
         return known and self.reading is not None and self.reading.current is not None
+
+    @property
+    def unsigned(self) -> bool:
+        """Whether only the size of its current is measured: the direction is an assumption, so its
+        policies doubt every one."""
+        return self.reading is not None and self.reading.raw.get("current_sign") in NO_SIGN
 
     def flow(self, direction: Direction) -> float | None:
         """The current of its reading in a direction, A; `None`: nothing was read."""

@@ -46,7 +46,8 @@ _LATELY = 5.0
 """s: limits that were in force within them are what a sink may still obey."""
 _TURNED = (
     "The current of {} goes the other way than that of the others whenever the load changes: its "
-    "sign is wrong, or it is not wired to them. What is reckoned of its share is wrong as well."
+    "sign is wrong, its readings are late, or it is not wired to them. What is reckoned of its "
+    "share is wrong as well."
 )
 _LIMIT = {"charge": "ccl", "discharge": "dcl"}
 _LEAST_FAR = (ChargePhase.BULK, ChargePhase.REBULK, ChargePhase.ABSORPTION, ChargePhase.FLOAT)

@@ -285,7 +285,7 @@ class ShareBook:
         whatever obeys gives no more; and where that lasts, its current over that of all packs that
         are heard (`together`), because whichever is not heard may take nothing."""
         flow, now = member.flow(direction), member.heard
-        if flow is None or now is None or not member.measured:
+        if flow is None or now is None or not (member.measured or member.unsigned):
             return
         key = member.name, direction
         if flow <= allowed + max(_OVER, _OVER_SHARE * allowed):
@@ -294,6 +294,8 @@ class ShareBook:
         since = self._beyond.setdefault(key, now)
         highest = max(limits, default=0.0)
         lasts = now - since >= 2 * member.interval
+        if not (member.measured or lasts):  # once may be a wild value
+            return
         of = [each for each in (highest, together if lasts else 0.0) if each > 0]
         if of:
             before, _ = self._over.get(key, (0.0, now))

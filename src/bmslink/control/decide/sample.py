@@ -19,6 +19,7 @@ from bmslink.control.decide.policy import Battery
 from bmslink.model import Reading
 
 __all__ = ["FIELDS", "HIGHEST_CELL", "HIGHEST_RATE", "OPEN", "Qualifier", "Quality", "Sample"]
+__all__ += ["NO_SIGN"]
 
 
 class Quality(IntEnum):
@@ -52,7 +53,8 @@ OPEN = -39.5
 _MOST_PROBES = 128
 _ABSURD = 1e6  # in any unit: no measurement, and neither is nan
 _NEAR_ZERO = 0.02  # C: a current this small needs no sign
-_NO_SIGN = frozenset({"assumed", "disputed", "unknown"})
+NO_SIGN = frozenset({"assumed", "disputed", "unknown"})
+"""What `raw["current_sign"]` of a reading says where only the size of its current is measured."""
 
 
 GOOD, SUSPECT, MISSING = Quality.GOOD, Quality.SUSPECT, Quality.MISSING
@@ -285,7 +287,7 @@ class Qualifier:
         if size > HIGHEST_RATE * capacity:
             return current, SUSPECT
         sign = reading.raw.get("current_sign")
-        if size > _NEAR_ZERO * capacity and isinstance(sign, str) and sign in _NO_SIGN:
+        if size > _NEAR_ZERO * capacity and isinstance(sign, str) and sign in NO_SIGN:
             return current, SUSPECT
         return current, GOOD
 

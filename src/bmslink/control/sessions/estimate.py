@@ -8,7 +8,7 @@ from bmslink.control.sessions.balancer import Balancer
 from bmslink.control.sessions.moment import CellsNow
 from bmslink.settings.chemistry import Chemistry
 
-__all__ = ["BalanceEstimate", "Span", "estimate"]
+__all__ = ["BalanceEstimate", "Span", "between", "estimate"]
 
 Span = tuple[float, float, float]
 """At least, likely, at most."""
@@ -45,9 +45,7 @@ def estimate(
 ) -> BalanceEstimate:
     """By the chemistry's curve. `amps`: the charge current until the top is near."""
     seen = now.high >= start - 0.02
-    share = kind.soc_at(min(now.high, kind.full_voltage)) - kind.soc_at(now.low)
-    if now.high > kind.full_voltage:  # above the curve's end a millivolt is worth ever less
-        share += (now.high - max(now.low, kind.full_voltage)) / _steepness(kind)
+    share = between(now, kind)
     spread: Span = (share / _UNSURE, share, share * _UNSURE) if seen else _UNSEEN
     capacity, works = now.capacity, balancer.amps
     charge = None if capacity is None else _scaled(spread, capacity / 100)
@@ -69,6 +67,14 @@ def estimate(
         seen=seen, charge=charge, amps=works, duty=duty, to_top=to_top, hours=hours,
         basis=_basis(seen=seen, balancer=balancer),
     )  # fmt: skip
+
+
+def between(now: CellsNow, kind: Chemistry) -> float:
+    """% of the capacity between the fullest and the emptiest cell, by the curve."""
+    share = kind.soc_at(min(now.high, kind.full_voltage)) - kind.soc_at(now.low)
+    if now.high > kind.full_voltage:  # above the curve's end a millivolt is worth ever less
+        share += (now.high - max(now.low, kind.full_voltage)) / _steepness(kind)
+    return share
 
 
 def _steepness(kind: Chemistry) -> float:

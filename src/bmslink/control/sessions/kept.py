@@ -18,7 +18,7 @@ from bmslink.control.sessions.moment import CellsNow
 from bmslink.control.sessions.options import SessionOptions
 from bmslink.control.sessions.plan import SessionPlan
 from bmslink.control.sessions.state import SessionState
-from bmslink.link.transport import Endpoint
+from bmslink.link.transport import Endpoint, parse_target
 from bmslink.places import recorded_place, where
 from bmslink.storage.state import DamagedState, StateFolder, state_path
 
@@ -116,9 +116,10 @@ class SessionStore:
         self._open.forget(kept.pack)
         self._wishes.forget(kept.pack)
 
-    def report(self, target: Endpoint, name: str = "") -> dict[str, Any] | None:
+    def report(self, target: Endpoint | str, name: str = "") -> dict[str, Any] | None:
         """Of the last session of the pack at a place, or of that name: the one that ended last,
         where there are more because another board was there."""
+        target = target if isinstance(target, Endpoint) else parse_target(target)
         reports = [
             found["report"]
             for found in self._reports.each()

@@ -7,8 +7,10 @@ from typing import Any
 import msgspec
 
 from bmslink.control.sessions.ends import Ending
+from bmslink.control.sessions.estimate import between
 from bmslink.control.sessions.kept import KeptSession, Value
 from bmslink.control.sessions.moment import CellsNow
+from bmslink.settings.chemistry import chemistry
 
 __all__ = ["SessionReport", "Set", "SetBack", "report_of", "status_of"]
 
@@ -66,6 +68,10 @@ class SessionReport(msgspec.Struct, frozen=True, kw_only=True):
     highest: float
     """V of the highest cell ever."""
     hottest: float | None
+    regained: float | None
+    """Ah that the imbalance kept from being used, at least: between the fullest and the emptiest
+    cell at the top, less what is left of that; by the chemistry's curve, good to a factor of two.
+    `None`: the top was not reached."""
     writes: int
     """How many settings and switches were written, with setting back."""
     rounds: int
@@ -115,9 +121,18 @@ def report_of(kept: KeptSession, end: Ending, back: SetBack, ended: str) -> Sess
         top=kept.plan.top, hours=round(state.time / 3600, 2),
         hours_at_top=round(state.held / 3600, 2), charged=round(state.charged, 2),
         highest=max(state.highest, kept.first.high), hottest=state.hottest,
-        writes=kept.writes + back.writes, rounds=state.rounds, before=kept.first,
+        regained=_regained(kept), writes=kept.writes + back.writes, rounds=state.rounds,
+        before=kept.first,
         at_top=kept.top_first, after=kept.last, set_back=back,
     )  # fmt: skip
+
+
+def _regained(kept: KeptSession) -> float | None:
+    worst, kind = kept.top_first, chemistry(kept.plan.chemistry)
+    if worst is None or kept.plan.capacity is None:
+        return None
+    share = between(worst, kind) - between(kept.last, kind)
+    return round(max(0.0, share) / 100 * kept.plan.capacity, 2)
 
 
 def status_of(

@@ -12,7 +12,7 @@ from bmslink.model import Identity, Reading
 from bmslink.moments import utc_now
 from bmslink.past import BoardPast
 from bmslink.protocols.common.settings_map import SettingsSnapshot
-from bmslink.reports.doctor import DoctorFinding, Looked
+from bmslink.reports.doctor import DoctorFinding, LookedAt
 from bmslink.reports.pictures import Picture
 
 __all__ = ["PackSheet", "Sheet", "SheetApproval"]
@@ -57,8 +57,8 @@ class PackSheet:
     past: BoardPast | None = None
     approval: SheetApproval | None = None
     findings: Sequence[DoctorFinding] = ()
-    right: Sequence[Looked] = ()
-    not_known: Sequence[Looked] = ()
+    right: Sequence[LookedAt] = ()
+    not_known: Sequence[LookedAt] = ()
     picture: Picture | None = None
     missing: dict[str, str] = field(default_factory=dict)
     """What could not be found out -> why."""

@@ -21,7 +21,6 @@ from bmslink.discovery.scan import detect
 from bmslink.errors import BmsError
 from bmslink.link.transport import Endpoint, Pin
 from bmslink.packs import NamedPack
-from bmslink.places import place_of
 from bmslink.reports.doctor.examine import judged
 from bmslink.reports.doctor.facts import PackFacts
 from bmslink.reports.doctor.look import look_at_pack
@@ -159,7 +158,7 @@ def _add_records(found: PackSheet, target: str) -> None:
 def _add_session(found: PackSheet, board: Board) -> None:
     name = board.named.name if board.named is not None else ""
     try:
-        found.balance = SessionStore().report(str(place_of(board.target)), name)
+        found.balance = SessionStore().report(board.target, name)
     except (BmsError, OSError) as error:
         found.missing["balance"] = str(error)
 

@@ -17,11 +17,10 @@ from bmslink.config.records.on_loan import is_for_session
 from bmslink.config.switching.acting import Handed
 from bmslink.control.act.ledger import Ledger
 from bmslink.control.act.mandate import left_holders
-from bmslink.control.act.store import KeptLedger, LedgerStore, kept_ledger
+from bmslink.control.act.store import LedgerStore, kept_ledger
 from bmslink.errors import GateError
 from bmslink.model import Command, Identity, Switch
 from bmslink.runtime.acting.mailbox import NotTaken, RunAt, run_at, switch_by_run
-from bmslink.runtime.acting.orphans import off_since
 from bmslink.runtime.acting.start import ledger_of, lock_acting, pack_key
 from bmslink.storage.apart import apart
 from bmslink.storage.journal import JournalError, actor_name, on_disk, refusing
@@ -100,11 +99,11 @@ def held_off(
     if kept.ledger is None:
         return {}
     ledger, _ = ledger_of(kept.ledger, identity, 0.0)
-    told = {switch: _holder(switch, ledger, kept, word) for switch in switches}
+    told = {switch: _holder(switch, ledger, word) for switch in switches}
     return {switch: why for switch, why in told.items() if why}
 
 
-def _holder(switch: Switch, ledger: Ledger, kept: KeptLedger, word: str) -> str:
+def _holder(switch: Switch, ledger: Ledger, word: str) -> str:
     """Who holds it off and what ends that, in a sentence; empty: nobody."""
     if ledger.stop is not None:
         why = f": {ledger.stop.why}" if ledger.stop.why else ""
@@ -112,14 +111,11 @@ def _holder(switch: Switch, ledger: Ledger, kept: KeptLedger, word: str) -> str:
             f"{switch} is held off by the emergency stop of {ledger.stop.who}{why}; `bmslink "
             f"control reset {word}` ends that."
         )
-    record = ledger.record(switch)
-    if not (left := left_holders(record)):
+    if not (left := left_holders(ledger.record(switch))):
         return ""
-    since = off_since(record, kept)
     return (
-        f"{switch} is held off by {', '.join(left)}"
-        + (f" since {since}" if since else "")
-        + ", and nothing acts on the pack now that would give it back: `bmslink control run "
+        f"{switch} is held off by {', '.join(left)}, and nothing acts on the pack now that would "
+        "give it back: `bmslink control run "
         f"--enforce` does, by its rules, and `bmslink control override {word}` sets a policy aside "
         f"while it runs. `bmslink control reset {word}` lets go of it."
     )

@@ -170,16 +170,17 @@ def _by_ledger(
     record, stop = kept.ledger.record(name), kept.ledger.stop
     if not record.own and not record.person:
         return None
-    since = off_since(record, kept)
+    order, about = record.order, ("command", target, name, False)
+    told = [r for r in records if order is not None and _is_order(r, about, order.id)]
+    # a ledger counts no time in which nothing acted, so the journal knows better
+    since = (_time(told[-1]) if told else None) or off_since(record, kept)
     if stop is not None:
         why = f"{stop.who} stopped everything, until a reset"
         return _Said("emergency stop", since, why, "ledger")
     if record.person:
         return _Said("person", since, f"{record.person} switched it off", "ledger")
-    order = record.order
-    about = ("command", target, name, False)
-    told = [r.get("why") for r in records if order is not None and _is_order(r, about, order.id)]
-    why = str(told[-1]) if told else ", ".join(record.holders) or "a policy, which holds no more"
+    left = ", ".join(record.holders) or "a policy, which holds no more"
+    why = str(told[-1].get("why")) if told else left
     if why.startswith(STOPPED_BY):
         return _Said("emergency stop", since, f"{why}, which was reset since", "ledger")
     return _Said("policy", since, why, "ledger")

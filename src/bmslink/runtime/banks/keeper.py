@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any
 
 from bmslink.control.banks.memory import BankMemory
 from bmslink.named_banks import BankOptions, Banks
+from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.banks.kept import BankStore
 from bmslink.runtime.banks.served_bank import BankJoin, BankSink, ServedBank
 from bmslink.runtime.feed import Feed
@@ -18,6 +20,8 @@ from bmslink.runtime.pack_task import ServedPack
 from bmslink.runtime.watching.conditions import Teller
 
 __all__ = ["BankKeeper"]
+
+_log = logging.getLogger(__name__)
 
 _LOOK, _EVERY = 1.0, 60.0
 """s between two looks at what has changed, and after which all of it is written."""
@@ -102,9 +106,11 @@ class BankKeeper:
         self._start()
         try:
             while True:
-                await self._look_up()
+                with contained(_mistaken):  # what is kept is no reason to carry nothing out
+                    await self._look_up()
                 await asyncio.sleep(_LOOK)
-                self.save(shortly=True)
+                with contained(_mistaken):
+                    self.save(shortly=True)
         finally:
             self._running = False
             tasks, self._tasks = [*self._tasks.values()], {}
@@ -116,6 +122,7 @@ class BankKeeper:
     async def _look_up(self) -> None:
         """What was kept of banks that are new here."""
         for name in [name for name in self._banks if name not in self._kept]:
+            self._kept[name] = BankMemory()  # also where that goes wrong
             memory = await self._store.load(name)
             if name in self._banks:
                 self._kept[name] = memory
@@ -137,6 +144,10 @@ class BankKeeper:
     def status(self) -> list[dict[str, Any]]:
         """For people and programs."""
         return [bank.status() for bank in self._banks.values()]
+
+
+def _mistaken(error: BaseException) -> None:
+    _log.error("bmslink made a mistake while it kept what it knows of banks.", exc_info=error)
 
 
 def _same(old: BankOptions, new: BankOptions) -> bool:

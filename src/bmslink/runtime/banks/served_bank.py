@@ -165,7 +165,8 @@ class ServedBank:
                 f"The limits of the bank are carried out once the policies of all its packs act; "
                 f"those of {', '.join(idle)} do not."
             )
-        return "" if self.decision is None or self.decision.limits else "There are no limits."
+        known = self.decision is not None and self.decision.limits is not None
+        return "" if known else self.failed or "There are no limits."
 
     def _carry_out(self, decision: BankDecision, now: float) -> None:
         limits = decision.limits

@@ -68,7 +68,7 @@ class LifeFolder:
             self._parts[board] = known
         elif known:  # the counter of the history is another one
             known = without_pack(known)
-        self._lives.give({board: known})
+        self._lives.give({board: known}, kept=self._keeps)
 
     def save(self) -> None:
         """Have written what has changed."""

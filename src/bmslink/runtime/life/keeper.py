@@ -90,18 +90,23 @@ class LifeKeeper:
         """Pack -> board."""
         self._disowned: dict[str, str] = {}
         """Board -> what is to be written of whose it is: another one is on its pack now."""
+        self._unwritten: set[str] = set()
+        """Boards of which what was stored is not where changes are written to."""
         self._newer: set[str] = set()
         """Boards whose record a later version wrote: it is left as it is."""
 
     # -- what was stored -------------------------------------------------------------------------
 
-    def give(self, stored: Mapping[str, Mapping[str, str]]) -> None:
-        """What was stored of boards, part by part; of one without parts, that nothing was."""
+    def give(self, stored: Mapping[str, Mapping[str, str]], *, kept: bool = True) -> None:
+        """What was stored of boards, part by part; of one without parts, that nothing was.
+        `kept`: it is where the changes are written to; else all of it is written there."""
         for board, parts in stored.items():
             self.wanted.discard(board)
             self._looked.add(board)
             if parts and board not in self._records:
                 self._stored[board] = parts
+                if not kept:
+                    self._unwritten.add(board)
 
     def rewrite(self) -> None:
         """What was written is gone: all is written again."""
@@ -198,7 +203,8 @@ class LifeKeeper:
             return _Record(BatteryLife(board.chemistry), "", board.who)
         if self.new_counter:
             life.new_counter()
-        return _Record(life, str(about.get(_PACK, "")), board.who, written=dict(parts))
+        written = {} if board.key in self._unwritten else dict(parts)
+        return _Record(life, str(about.get(_PACK, "")), board.who, written=written)
 
     # -- what is known ---------------------------------------------------------------------------
 

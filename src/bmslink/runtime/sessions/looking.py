@@ -92,8 +92,7 @@ async def look_before(
     """Look at an open board. `sink`: limits reach somebody. `served`: a service asks, which knows
     by itself what acts. Raises what reading raises."""
     journal = journal or Journal()
-    identity = await board.inspect()
-    key = pack_key(board, identity)
+    identity, key = await _who(board)
     reading = await _reading(board)
     table = await _settings(board)
     name = _chemistry(board, options, table)
@@ -118,6 +117,21 @@ async def look_before(
         key=key, checks=preflight(before), plan=plan, change=change, table=values, now=now,
         switch=balancer.on,
     )  # fmt: skip
+
+
+async def _who(board: Board) -> tuple[Identity, str]:
+    """Who the pack is, as two answers say: a serial number may arrive cut short, and by it a
+    session is found again. Raises `GateError` where each answer differs."""
+    seen: set[str] = set()
+    for _ in range(_LOOKS):
+        identity = await board.inspect()
+        key = pack_key(board, identity)
+        if key in seen:
+            return identity, key
+        seen.add(key)
+    raise GateError(
+        "Nothing was sent: each answer says that it is another board. Look at the line."
+    )
 
 
 async def _reading(board: Board) -> Reading:

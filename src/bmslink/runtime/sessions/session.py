@@ -97,6 +97,7 @@ class BalanceSession:
         self._touched = True
         """Whether anything may have been written, by this program or one before."""
         self._base, self._begun = 0.0, 0.0
+        self._trouble = ""
         self._saved_at = 0.0
         self._phase: Phase | None = None
 
@@ -289,7 +290,7 @@ class BalanceSession:
         if shown is not None:
             kept = kept.with_(last=shown, top_first=worst_at_top(kept, shown))
         self.kept = kept
-        self._tell_phase(kept)
+        self._tell(kept)
         if found.end is not None:
             return found.end
         host.publish(kept, found.wish, max(15.0, 3 * host.interval))
@@ -321,11 +322,15 @@ class BalanceSession:
         self.kept = kept.with_(writes=kept.writes + 1, state=kept.state.with_permit(permit))
         await self._save()
 
-    def _tell_phase(self, kept: KeptSession) -> None:
+    def _tell(self, kept: KeptSession) -> None:
         phase = kept.state.phase
         if phase is not self._phase:
             self._phase, self._saved_at = phase, -_SAVED_EVERY
             self._host.news(phase.value, f"Balancing session: {kept.state.why or phase.value}.")
+        trouble = self._host.trouble  # that limits reach nobody ends nothing: then nobody charges
+        if trouble and not self._trouble:
+            self._host.news("charger", f"Balancing session: {trouble}", alarm=True)
+        self._trouble = trouble
 
     async def _save_sometimes(self) -> None:
         if asyncio.get_running_loop().time() - self._saved_at >= _SAVED_EVERY:

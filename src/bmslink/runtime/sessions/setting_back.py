@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -21,7 +22,7 @@ from bmslink.errors import (
     TransportError,
     VerifyError,
 )
-from bmslink.model import Identity, Switch
+from bmslink.model import Switch
 from bmslink.runtime.acting.start import pack_key
 from bmslink.storage.journal import Journal
 
@@ -35,6 +36,8 @@ TakeTurn = Callable[[str], AbstractAsyncContextManager[Board]]
 
 _WHAT = "a balancing session is set back"
 _SWITCH = Switch.BALANCE.key
+_LOOKS, _TICK = 3, 0.3
+"""How often who answers is asked where it differs, and how far apart, s."""
 _WORD = "_bits"
 """A whole word, of which a switch is one bit."""
 
@@ -49,8 +52,7 @@ async def set_back(
     """
     journal = journal or Journal()
     async with turn(_WHAT) as board:
-        identity = await board.identify()
-        _require_same(board, identity, kept)
+        await _require_same(board, kept)
         await _end_cut_off(board, kept, journal)
         back, left = _sorted_out(kept, await _values(board) if kept.before else {})
         if back:
@@ -64,7 +66,7 @@ async def set_back(
 async def not_yet_set(board: Board, kept: KeptSession, journal: Journal) -> dict[str, Value]:
     """What a session that was cut off had not come to set: what still is as it was. What somebody
     else set meanwhile stays. Raises as `set_back`."""
-    _require_same(board, await board.identify(), kept)
+    await _require_same(board, kept)
     await _end_cut_off(board, kept, journal)
     values = await _values(board)
     return {
@@ -74,12 +76,16 @@ async def not_yet_set(board: Board, kept: KeptSession, journal: Journal) -> dict
     }
 
 
-def _require_same(board: Board, identity: Identity, kept: KeptSession) -> None:
-    key = pack_key(board, identity)
-    if key != kept.pack:
-        raise GateError(
-            f"Nothing was sent: {key} answers, and the balancing session is of {kept.pack}."
-        )
+async def _require_same(board: Board, kept: KeptSession) -> None:
+    """Asked again where another one seems to answer: a serial number may arrive cut short."""
+    for left in reversed(range(_LOOKS)):
+        key = pack_key(board, await board.identify())
+        if key == kept.pack:
+            return
+        await asyncio.sleep(_TICK if left else 0)
+    raise GateError(
+        f"Nothing was sent: {key} answers, and the balancing session is of {kept.pack}."
+    )
 
 
 async def _end_cut_off(board: Board, kept: KeptSession, journal: Journal) -> None:
