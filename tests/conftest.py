@@ -44,7 +44,15 @@ uncounted: list[str] = ["collected"]
 """What was not counted since the functions of the protocols forgot their results."""
 
 THOROUGH = {
+    "test_4000_cycles.py",
     "test_acting_proofs.py",
+    "test_acting_run.py",
+    "test_acting_service.py",
+    "test_balance_service.py",
+    "test_balance_session.py",
+    "test_balancing.py",
+    "test_bank_worlds.py",
+    "test_banks_served.py",
     "test_charge_and_discharge_control.py",
     "test_cli_control_try.py",
     "test_cli_monitor.py",
@@ -67,6 +75,7 @@ THOROUGH = {
     "test_presets_apply.py",
     "test_progress.py",
     "test_rows.py",
+    "test_service.py",
     "test_sim_bus.py",
     "test_slow_set.py",
     "test_startup.py",

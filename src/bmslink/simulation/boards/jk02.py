@@ -274,12 +274,11 @@ class JK02Responder(JKStreamResponder):
 
     def _live(self, truth: Reading) -> bytes:
         layout = CELL_INFO[self.model.variant]
-        values = dict(_blank(layout))
         temperatures = {name: truth.temperatures.get(name) for name in _PROBES}
         present = sum(1 << bit for bit, t in enumerate(temperatures.values()) if t is not None)
         flags = _flags(self.model.cell_flags, 12)
         masked = not any(flags) or int.from_bytes(flags, "little") >> _SENSOR_MASK_FLAG & 1
-        values |= {
+        values = {
             "voltage": truth.voltage,
             "voltage_2": truth.voltage,
             "power": abs(truth.power or 0.0),
@@ -305,7 +304,7 @@ class JK02Responder(JKStreamResponder):
             "enable_flags": flags,
         }
         values |= _temperatures(temperatures) | _cells(truth, SLOTS[self.model.variant])
-        return build(layout, fitted(layout, values), "live values")
+        return build(layout, _blank(layout) | fitted(layout, values), "live values")
 
 
 @lru_cache(maxsize=16)

@@ -268,10 +268,11 @@ DETAIL_LOG = Struct(
 
 def fitted(layout: Layout, values: Mapping[str, Any]) -> dict[str, Any]:
     """Values as the fields of a flat layout can hold them: rounded to the field's step, and
-    stopped at its end. What is no number stays as it is."""
+    stopped at its end. What is no number stays as it is, and what is no field is left out."""
     found: dict[str, Any] = {}
-    for name, many, room in _rooms(layout):
-        value = values[name]
+    rooms = _rooms(layout)
+    for name in values.keys() & rooms.keys():
+        (many, room), value = rooms[name], values[name]
         if room is not None:
             value = room.fit_all(value) if many else room.fit(value)
         found[name] = value
@@ -297,12 +298,12 @@ class _Room(NamedTuple):
 
 
 @lru_cache(maxsize=16)
-def _rooms(layout: Layout) -> tuple[tuple[str, bool, _Room | None], ...]:
-    """Of each field its name, whether it is an array, and the room of its numbers."""
-    return tuple(
-        (name, True, _room(wire.subcon)) if isinstance(wire, Array) else (name, False, _room(wire))
+def _rooms(layout: Layout) -> dict[str, tuple[bool, _Room | None]]:
+    """Of each field whether it is an array, and the room of its numbers; not to be changed."""
+    return {
+        name: (True, _room(wire.subcon)) if isinstance(wire, Array) else (False, _room(wire))
         for name, wire in fields_of(layout)
-    )
+    }
 
 
 def _room(wire: Layout) -> _Room | None:
