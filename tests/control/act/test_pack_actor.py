@@ -36,8 +36,6 @@ class Switch:
         self.sent: list[bool] = []
         self.looks = 0.0
         """How long it takes to look, s."""
-        self.line = 0.0
-        """How long an on waits for the line, s."""
 
     async def off(self, deadline: float) -> Sent:
         self.on_now = self.on_now and not self.obeys
@@ -45,7 +43,6 @@ class Switch:
         return Sent(sent=True)
 
     async def on(self, deadline: float, against: Callable[[], str] = lambda: "") -> Sent:
-        await asyncio.sleep(self.line)
         if why := against():
             return Sent(sent=False, error=why)
         self.on_now = True
@@ -118,17 +115,6 @@ async def test_an_on_that_waited_too_long_does_not_leave(tmp_path: Path) -> None
     await rig.poll(FREE, 10)
     assert rig.switch.sent == [False]
     assert rig.errors == ["It waited too long."]
-
-
-async def test_an_on_that_waits_for_the_line_gives_way_to_a_violation(tmp_path: Path) -> None:
-    rig = Rig(tmp_path)
-    await rig.taken()
-    rig.switch.line = 5.0
-    while not rig.actor._tasks:
-        await rig.poll(FREE)
-    await rig.poll(HELD, 4)
-    assert True not in rig.switch.sent
-    assert len(rig.errors) == 1
 
 
 class Gate:
