@@ -514,3 +514,11 @@ def test_lines_and_means_say_how_sure_they_are() -> None:
     for _ in range(100):
         kept = thinned([*kept, kept[-1] + 1], 10)
     assert len(kept) <= 10 and kept[0] == 0 and kept[-1] == 109
+
+
+def test_a_counter_that_went_back_is_another_one() -> None:
+    hand = Hand().go(3600, -30.0, 3.26)
+    hand.counted = Counted(charge_out=3.6e5, known=100.0)  # more went out, in less time
+    hand.go(10, -30.0, 3.26)
+    flow = hand.facts.throughput
+    assert flow.discharged_capacity == pytest.approx(30, rel=0.01) and flow.unknown_seconds == 10
