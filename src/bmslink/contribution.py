@@ -139,7 +139,7 @@ def _swapped(data: bytes) -> bytes:
 # ------------------------------------------------------------------------------------- redaction
 
 
-class _Stream:
+class _Flow:
     """The bytes of one direction, which pieces are cut from."""
 
     def __init__(self, pieces: Iterable[Piece]) -> None:
@@ -164,7 +164,7 @@ def contribute(
     """
     driver = load_driver(header.protocol)
     stand_ins = StandIns(secrets)
-    streams = {sent: _Stream(p for p in pieces if p.sent == sent) for sent in (False, True)}
+    streams = {sent: _Flow(p for p in pieces if p.sent == sent) for sent in (False, True)}
     replaced = _private_fields(driver, header, pieces, streams, stand_ins)
     _left_overs(driver, header, streams, stand_ins)
     clean = list(_cut_again(pieces, streams))
@@ -196,7 +196,7 @@ def _private_fields(
     driver: type[Driver[Any]],
     header: CaptureHeader,
     pieces: Iterable[Piece],
-    streams: Mapping[bool, _Stream],
+    streams: Mapping[bool, _Flow],
     stand_ins: StandIns,
 ) -> dict[str, None]:
     """Replace the fields that say whose board it is; gives back which those were."""
@@ -240,7 +240,7 @@ def _with_payload(frame: Any, old: bytes, new: bytes) -> Any:
 def _left_overs(
     driver: type[Driver[Any]],
     header: CaptureHeader,
-    streams: Mapping[bool, _Stream],
+    streams: Mapping[bool, _Flow],
     stand_ins: StandIns,
 ) -> None:
     """Secrets in frames that no layout explains, and all that can be read in what is no frame."""
@@ -270,7 +270,7 @@ def _replaced(data: bytes, secrets: Mapping[bytes, bytes]) -> bytes:
     return data
 
 
-def _cut_again(pieces: Iterable[Piece], streams: Mapping[bool, _Stream]) -> Iterator[Piece]:
+def _cut_again(pieces: Iterable[Piece], streams: Mapping[bool, _Flow]) -> Iterator[Piece]:
     """The pieces as they were cut, of the new bytes."""
     at = {False: 0, True: 0}
     for piece in pieces:
