@@ -18,7 +18,7 @@ from bmslink.control.act.consent import approval_of
 from bmslink.control.files import parse_policies
 from bmslink.control.sessions.kept import SessionStore
 from bmslink.discovery.scan import detect
-from bmslink.errors import BmsError
+from bmslink.errors import BmsError, TargetError
 from bmslink.link.transport import Endpoint, Pin
 from bmslink.packs import NamedPack
 from bmslink.reports.doctor.examine import judged
@@ -62,6 +62,8 @@ async def sheet_of_pack(
             endpoint = await detect(endpoint, pin=pin, tell=tell)
         async with board_at(endpoint, pin=pin, tell=tell, named=named) as board:
             return await sheet_of_board(board, title=title, profile=profile, tell=tell)
+    except TargetError:
+        raise  # wrong usage
     except (BmsError, OSError) as error:
         found = PackSheet(title=title, target=str(endpoint), error=str(error))
         _add_records(found, str(endpoint))
