@@ -177,17 +177,22 @@ def module(about: str, found: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+_WIDTH = 88
+"""Signs that a key and its value may have on one line."""
+
+
 def _mapping(name: str, values: dict[str, str]) -> str:
-    lines = [f"    {key!r}: {_wrapped(value)}," for key, value in values.items()]
+    lines = [f"    {key!r}: {_wrapped(value, len(key))}," for key, value in values.items()]
     return "\n".join([f"{name} = {{", *lines, "}"])
 
 
-def _wrapped(text: str) -> str:
+def _wrapped(text: str, before: int = 0) -> str:
     """A string as literals that fit into lines."""
     pieces = textwrap.wrap(text, 80, break_long_words=False, break_on_hyphens=False) or [""]
     spaced = [f"{piece} " for piece in pieces[:-1]] + pieces[-1:]
     body = "\n".join(f"        {piece!r}" for piece in spaced)
-    return repr(text) if len(spaced) == 1 else f"(\n{body}\n    )"
+    fits = len(spaced) == 1 and before + len(text) <= _WIDTH
+    return repr(text) if fits else f"(\n{body}\n    )"
 
 
 def kinds(row: str) -> set[str]:

@@ -238,7 +238,9 @@ VALUES = {
     ),
     "field": "main cells temperatures limits switches conditions energy",
     "raw_minute_hour_auto": "raw minute hour auto",
-    "cells_difference_voltage_current_power_soc_temperatures_events": "cells difference voltage current power soc temperatures events",
+    "cells_difference_voltage_current_power_soc_temperatures_events": (
+        "cells difference voltage current power soc temperatures events"
+    ),
     "deviation_voltage": "deviation voltage",
     "info_warning_alarm_critical": "info warning alarm critical",
 }
