@@ -74,7 +74,7 @@ class Rig:
         self.notes: list[dict[str, Any]] = []
         self.lines: list[dict[str, Any]] = []
         loop = asyncio.get_running_loop()
-        self.board = SimpleNamespace(openings=1, joins=None, named=None)
+        self.board = SimpleNamespace(openings=1, joins=None, named=None, bank=None)
         self.actor = PackActor(
             cast(Board, self.board),
             Mandate(enforce=True, host_power="other", able=frozenset({"charge"})),
@@ -94,6 +94,13 @@ class Rig:
             reading = healthy(**{**shown, **told})
             self.actor.hear(decided(demand), reading, loop.time())
             await asyncio.sleep(2.0)
+
+    async def until_it_acts(self) -> None:
+        for _ in range(100):
+            if self.actor._tasks:
+                return
+            await self.poll(FREE)
+        raise AssertionError("nothing was begun")
 
     @property
     def errors(self) -> list[str]:
@@ -123,10 +130,10 @@ class Gate:
     def __init__(self) -> None:
         self.why, self.heard = "", 0
 
-    def why_not(self, switch: object) -> str:
+    def why_not(self, switch: object, *, opened: bool = False) -> str:
         return self.why
 
-    def began(self) -> None:
+    def began(self, switch: object) -> None:
         self.heard += 1
 
 
@@ -140,8 +147,7 @@ async def test_an_on_asks_the_other_packs_of_its_bank_and_once_more_when_it_leav
     await rig.poll(FREE, 20)
     assert (rig.switch.sent, gate.heard) == ([False], 0)
     gate.why, rig.store.waits = "", 3.0
-    while not rig.actor._tasks:
-        await rig.poll(FREE)
+    await rig.until_it_acts()
     assert gate.heard == 1  # the others wait for it
     gate.why = "Too much would flow."
     await rig.poll(FREE, 3)
@@ -152,8 +158,7 @@ async def test_a_protection_that_came_meanwhile_keeps_an_on_back(tmp_path: Path)
     rig = Rig(tmp_path)
     await rig.taken()
     rig.store.waits = 3.0
-    while not rig.actor._tasks:
-        await rig.poll(FREE)
+    await rig.until_it_acts()
     await rig.poll(FREE, 3, protections=(Condition.CELL_OVERVOLTAGE,))
     assert rig.switch.sent == [False]
     assert rig.errors == ["The BMS's own protection closes that path by now."]
