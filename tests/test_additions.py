@@ -222,7 +222,7 @@ def test_a_command(tmp_path: Path) -> None:
     copy.add(f"{CODE}cli/render/hottest.py", RENDER)
     copy.add_line(
         f"{CODE}cli/app.py",
-        '"switch": "Charging, discharging and balancing, on or off.",',
+        '"switch": "Switch charging, discharging or balancing on or off.",',
         '    "hottest": "The warmest probe of a pack.",',
     )
     assert "hottest" in copy.bmslink("--help").stdout
