@@ -99,7 +99,7 @@ async def _switched_off(bench: Bench, packs: list[SimulatedPack], soc: float) ->
         if pack.name == "right":
             await PackJobs(pack).switch(Nobody(), SwitchRequest(switch="charge", on=False))
     packs[-1].set_soc(soc)
-    await asyncio.sleep(3)
+    await asyncio.sleep(10)  # all are read anew, and no poll that a busy machine delayed counts
 
 
 @pytest.mark.parametrize(("protocol", "roads"), [("jk02", SETTINGS), ("jbd", COMMANDS)])
