@@ -75,7 +75,7 @@ def _overview(sheet: Sheet) -> Iterator[Section]:
         ("Voltages apart", _apart([r.voltage for r in known], whole)),
         ("Current of all", quantity(sum(currents), 2, "A") if len(currents) == whole else
          "not known: not every pack tells it"),
-        ("Capacity of all, say the boards", quantity(sum(capacities), 1, "Ah")
+        ("Capacity of all (from the boards)", quantity(sum(capacities), 1, "Ah")
          if len(capacities) == whole else "not known: not every pack tells it"),
     ]  # fmt: skip
     marked = frozenset(n for n, pack in enumerate(sheet.packs) if pack.error or _bad(pack))
