@@ -84,7 +84,7 @@ def test_a_reading_is_shown_to_its_digits() -> None:
     state = facts(pack, "State")
     assert state["Voltage"] == "9.90\N{NO-BREAK SPACE}V"
     assert state["Current, charging is positive"] == "\N{MINUS SIGN}5.25\N{NO-BREAK SPACE}A"
-    assert state["State of health, says the board"] == "not known"
+    assert state["State of health (from the board)"] == "not known"
     assert state["Tripped"] == "none"
     rows = table(pack, "Cells").rows
     assert [row[1] for row in rows] == ["3.301", "3.305", "3.297"]
