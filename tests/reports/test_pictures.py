@@ -19,8 +19,9 @@ from bmslink.model import Condition, Reading
 from bmslink.reports import pictures
 from bmslink.reports.pictures.condensed import Condensed
 from bmslink.reports.pictures.page import integrity
+from bmslink.reports.pictures.picture import Panel
 from bmslink.reports.pictures.rows import hear_events, hear_page
-from bmslink.reports.pictures.scales import number, time_marks
+from bmslink.reports.pictures.scales import number, scale_of, time_marks
 from cli_support import Cli
 
 START = datetime(2026, 11, 30, 6, tzinfo=UTC)
@@ -344,3 +345,8 @@ def test_plot_says_what_is_wrong(cli: Cli, tmp_path: Path) -> None:
 def test_a_file_without_readings_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FrameError):
         pictures.Sources().add_file(logged(tmp_path / "none.jsonl", []))
+
+
+def test_a_difference_has_no_scale_below_zero() -> None:
+    panel = Panel(title="", unit="mV", digits=0, curves=[], zero=True, least=10.0)
+    assert (scale_of(panel).low, scale_of(panel).high) == (0.0, 10.0)

@@ -37,7 +37,9 @@ def scale_of(panel: Panel, marks: int = 5) -> Scale:
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
     if panel.zero:
         low, high = min(low, 0.0), max(high, 0.0)
-    if high - low < panel.least:
+    if high - low < panel.least and panel.zero and low == 0:  # a difference is never below 0
+        high = panel.least
+    elif high - low < panel.least:
         middle = (low + high) / 2
         low, high = middle - panel.least / 2, middle + panel.least / 2
     if panel.unit == "%":
