@@ -22,7 +22,7 @@ demo: $(STAMP)  ## watch a simulated pack live (q quits)
 
 test: lint types tests smoke  ## everything CI runs
 
-check: lint types quick  ## before each commit: two minutes
+check: lint types quick  ## before each commit: under three minutes
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
