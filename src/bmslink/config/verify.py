@@ -16,6 +16,7 @@ from bmslink.arguments import checked
 from bmslink.board import Board, on_board
 from bmslink.config.checks.check import refuse
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
+from bmslink.config.records.edits import edits_of
 from bmslink.config.records.moment import local
 from bmslink.config.records.open_changes import cut_off, regards, said_of, under_way
 from bmslink.places import Place, where
@@ -170,15 +171,8 @@ def _changes(journal: Journal) -> Iterator[_Change]:
         if not isinstance(name, str):
             continue
         if record["event"] == "begin":
-            begun[name] = _Change(record, edits=list(_edits(record)))
+            begun[name] = _Change(record, edits=list(edits_of(record)))
         elif record["event"] == "end" and (change := begun.get(name)) is not None:
             change.outcome = str(record.get("outcome"))
             if change.edits and change.outcome in (*_ROW, "kept"):
                 yield change
-
-
-def _edits(begin: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    changes = begin.get("changes")
-    for change in changes if isinstance(changes, list) else ():
-        rows = change.get("settings") if isinstance(change, dict) else None
-        yield from (r for r in (rows if isinstance(rows, list) else ()) if isinstance(r, dict))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from bmslink.cli.render.clean import clean
+from bmslink.config.records.edits import adjusted, changes_of, edits_of, value_in_words
 from bmslink.config.records.moment import local
 
 __all__ = ["course", "lines", "what"]
@@ -13,19 +14,7 @@ __all__ = ["course", "lines", "what"]
 
 def lines(records: Iterable[Mapping[str, Any]]) -> list[str]:
     """The changes, oldest first."""
-    begun: dict[str, Mapping[str, Any]] = {}
-    ends: dict[str, Mapping[str, Any]] = {}
-    for record in records:
-        name = record.get("id")
-        if not isinstance(name, str):
-            continue
-        if record.get("event") == "begin":
-            begun[name] = record
-        elif record.get("event") == "end":
-            ends[name] = record
-    return [
-        clean(line) for name, record in begun.items() for line in _change(record, ends.get(name))
-    ]
+    return [clean(line) for begin, end in changes_of(records) for line in _change(begin, end)]
 
 
 def _change(begin: Mapping[str, Any], end: Mapping[str, Any] | None) -> Iterator[str]:
@@ -56,21 +45,14 @@ def what(begin: Mapping[str, Any], stands: Mapping[str, Any] | None = None) -> I
     """What a change is about, a line each; with what the board holds now where that is known."""
     if "switch" in begin:
         yield f"{begin['switch']} {'on' if begin.get('on') else 'off'}"
-    adjusted = begin.get("adjust")
-    if isinstance(adjusted, dict):
-        yield ", ".join(f"{k} {v}" for k, v in adjusted.items() if v is not None)
-    changes = begin.get("changes")
-    for change in changes if isinstance(changes, list) else ():
-        if not isinstance(change, dict):
-            continue
-        edits = change.get("settings")
-        for edit in edits if isinstance(edits, list) else ():
-            if isinstance(edit, dict):
-                old, new = (_value(edit.get(k), edit.get("unit")) for k in ("old", "new"))
-                key = str(edit.get("key"))
-                held = (stands or {}).get(key)
-                now = "" if held is None else f", now {_value(held, edit.get('unit'))}"
-                yield f"{key} {old} > {new}{now}"
+    if clock_or_charge := adjusted(begin):
+        yield clock_or_charge
+    for edit in edits_of(begin):
+        old, new = (value_in_words(edit.get(k), edit.get("unit")) for k in ("old", "new"))
+        key = str(edit.get("key"))
+        held = (stands or {}).get(key)
+        now = "" if held is None else f", now {value_in_words(held, edit.get('unit'))}"
+        yield f"{key} {old} > {new}{now}"
 
 
 def course(notes: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -81,11 +63,3 @@ def course(notes: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         place = f" slot {slot:02X}" if isinstance(slot, int) else ""
         held = note.get("new") or note.get("found") or note.get("why") or ""
         yield f"{when} {note.get('event')}{place} {held}".rstrip()
-
-
-def _value(value: object, unit: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, int | float):
-        return f"{value:.6g} {unit or ''}".rstrip()
-    return "unknown" if value is None else str(value)

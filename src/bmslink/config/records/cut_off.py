@@ -12,6 +12,7 @@ from bmslink.arguments import checked
 from bmslink.board import Board, on_board
 from bmslink.config.checks.check import refuse
 from bmslink.config.identity.fingerprint import fingerprint
+from bmslink.config.records.edits import edits_of
 from bmslink.config.records.open_changes import (
     blocks_of,
     concerned,
@@ -87,13 +88,11 @@ async def cut_off_change(device: Board, journal: Journal | None = None) -> CutOf
     if busy := await on_disk(partial(under_way, journal, device, identity)):
         raise refuse(f"Nothing was sent. {busy}", "lock")
     cut, values = found[0], {} if table is None else table.values()
-    changes = cut.begin.get("changes") if table and cut.begin.get("map") == table.map.name else ()
+    same = table is not None and cut.begin.get("map") == table.map.name
     about = {
         edit["key"]
-        for change in (changes if isinstance(changes, list) else ())
-        if isinstance(change, dict) and isinstance(change.get("settings"), list)
-        for edit in change["settings"]
-        if isinstance(edit, dict) and isinstance(edit.get("key"), str)
+        for edit in (edits_of(cut.begin) if same else ())
+        if isinstance(edit.get("key"), str)
     }
     odd = ""
     if table and about and not cut.damage:

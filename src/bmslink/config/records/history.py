@@ -12,6 +12,7 @@ from bmslink.config.checks.cells import cells_of
 from bmslink.config.checks.check import refuse
 from bmslink.config.files.backup import Backup
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
+from bmslink.config.records.edits import edits_of
 from bmslink.config.records.last_change import LastChange, chemistry_of
 from bmslink.config.records.moment import local
 from bmslink.config.records.open_changes import By, regards
@@ -206,16 +207,13 @@ def _switched(begin: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
     """Switch -> on or off, of what a change was begun for by name."""
     if begin.get("switch") in list(Switch):
         yield Switch(begin["switch"]).key, begin.get("on") is True
-    changes = begin.get("changes")
-    for change in changes if isinstance(changes, list) else ():
-        edits = change.get("settings") if isinstance(change, dict) else None
-        for edit in edits if isinstance(edits, list) else ():
-            if not isinstance(edit, dict) or edit.get("key") not in list(SWITCHES):
-                continue
-            if edit.get("new") is False:
-                yield edit["key"], False
-            elif edit.get("asked") is True:  # a restore of old asked for nothing by name
-                yield edit["key"], True
+    for edit in edits_of(begin):
+        if edit.get("key") not in list(SWITCHES):
+            continue
+        if edit.get("new") is False:
+            yield edit["key"], False
+        elif edit.get("asked") is True:  # a restore of old asked for nothing by name
+            yield edit["key"], True
 
 
 def _take(found: dict[int, set[bytes]], slot: object, base: int, raw: object) -> None:

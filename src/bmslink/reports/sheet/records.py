@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from bmslink.config.records.edits import adjusted, changes_of, edits_of, value_in_words
 from bmslink.reports.sheet.blocks import (
     UNKNOWN,
     Block,
@@ -44,16 +45,14 @@ def _changes(pack: PackSheet) -> Section:
     title = "What was changed, when and by whom"
     if pack.journal is None:
         return Section(title, [_unknown(pack, "journal")])
-    ends = {r.get("id"): r for r in pack.journal if r.get("event") == "end"}
-    begun = [r for r in pack.journal if r.get("event") == "begin"]
     rows = [
         [
             moment_of(each.get("time")),
             text_of(each.get("user")),
             "; ".join(_about(each)) or text_of(each.get("command")),
-            text_of((ends.get(each.get("id")) or {"outcome": "cut off"}).get("outcome")),
+            "cut off" if end is None else text_of(end.get("outcome")),
         ]
-        for each in begun
+        for each, end in changes_of(pack.journal)
     ]
     if not rows:
         return Section(title, [Paragraphs(["bmslink changed nothing on this pack from here."])])
@@ -71,25 +70,14 @@ def _about(begin: Mapping[str, Any]) -> Iterator[str]:
     """What a change was about: each setting with its old and new value."""
     if "switch" in begin:
         yield f"{begin['switch']} switched {'on' if begin.get('on') else 'off'}"
-    adjusted = begin.get("adjust")
-    if isinstance(adjusted, Mapping):
-        yield ", ".join(f"{k} {v}" for k, v in adjusted.items() if v is not None)
-    for change in _list(begin.get("changes")):
-        for edit in _list(change.get("settings")):
-            old, new = (_value(edit.get(k), edit.get("unit")) for k in ("old", "new"))
-            yield f"{edit.get('key')}: {old} to {new}"
-
-
-def _list(value: object) -> list[Mapping[str, Any]]:
-    return [e for e in value if isinstance(e, Mapping)] if isinstance(value, list | tuple) else []
-
-
-def _value(value: object, unit: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, int | float):
-        return f"{value:.6g} {unit or ''}".rstrip()
-    return text_of(value)
+    if clock_or_charge := adjusted(begin):
+        yield clock_or_charge
+    for edit in edits_of(begin):
+        old, new = (
+            value_in_words(edit.get(name), edit.get("unit"), UNKNOWN) or UNKNOWN
+            for name in ("old", "new")
+        )
+        yield f"{edit.get('key')}: {old} to {new}"
 
 
 # -- tests ---------------------------------------------------------------------------------------
