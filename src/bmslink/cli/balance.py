@@ -197,7 +197,7 @@ def _kept_status(device: Board) -> dict[str, Any]:
 
 
 def cancel(ctx: typer.Context, target: Target = None, *, connection: ConnectionOptions) -> None:
-    """End the balancing session of a pack: everything is set back, by whoever runs it."""
+    """End the balancing session of a pack. The program that runs it sets everything back."""
     from bmslink.cli.loop import run_open
     from bmslink.control.sessions.kept import SessionStore
     from bmslink.runtime.sessions.open_sessions import is_running

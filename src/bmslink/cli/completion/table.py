@@ -172,7 +172,7 @@ ABOUT = {
     "control resume": "End a stand-down: policies may switch again what somebody...",
     "balance session": "Bring the cells of a pack together at the top of charge,...",
     "balance status": "How the balancing session of a pack is, or what the last...",
-    "balance cancel": "End the balancing session of a pack: everything is set...",
+    "balance cancel": "End the balancing session of a pack.",
     "balance watch": "Show how the balancing session of a pack goes on, until...",
     "service status": "Show the state of the service and its packs.",
     "service reload": "Make the service read its file again; only what changed...",
